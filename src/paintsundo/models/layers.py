@@ -1,0 +1,50 @@
+"""Small layers shared by the 3D UNet and the temporal VAE."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paintsundo.errors import UserError
+
+
+def group_norm(groups: int, channels: int, eps: float) -> nn.GroupNorm:
+    """GroupNorm; a `UserError` where the number of groups does not divide the channels."""
+    if channels % groups:
+        raise UserError(
+            f"{groups} groups do not divide {channels} channels: set norm_num_groups in the configuration"
+        )
+    return nn.GroupNorm(groups, channels, eps=eps)
+
+
+def zero_initialised(module: nn.Module) -> nn.Module:
+    """The same module with all parameters zero, so that its residual branch starts as nothing."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class TemporalConv(nn.Conv3d):
+    """Convolution over time alone: a `Conv3d` of kernel (3, 1, 1), padding (1, 0, 0), by its parameters.
+
+    It is computed as a two-dimensional convolution with kernel (3, 1) over (time, space), the same sums, for which
+    libraries have faster kernels and whose channels-last layout is that of the frames themselves.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, h·w) → (B, C', T, h·w)."""
+        return F.conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+
+
+def frames_to_clip(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """(B·T, C, h, w), T fastest → (B, C, T, h·w), a view."""
+    return frames.unflatten(0, (-1, num_frames)).flatten(3).transpose(1, 2)
+
+
+def clip_to_frames(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(B, C, T, h·w) → (B·T, C, h, w); a view where the memory layout allows it."""
+    return clip.transpose(1, 2).flatten(0, 1).unflatten(2, (height, width))

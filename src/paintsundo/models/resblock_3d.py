@@ -1,0 +1,103 @@
+"""Convolutional blocks of the 3D UNet."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paintsundo.models.layers import (
+    TemporalConv,
+    clip_to_frames,
+    frames_to_clip,
+    group_norm,
+    zero_initialised,
+)
+
+
+class TemporalConvStack(nn.Module):
+    """Four convolutions over time with one residual around them; starts as the identity."""
+
+    def __init__(self, channels: int, norm_groups: int, dropout: float = 0.1) -> None:
+        super().__init__()
+
+        def layer(drop: bool) -> nn.Sequential:
+            layers: list[nn.Module] = [group_norm(norm_groups, channels, eps=1e-5), nn.SiLU()]
+            if drop:
+                layers.append(nn.Dropout(dropout))
+            return nn.Sequential(*layers, TemporalConv(channels, channels))
+
+        self.conv1 = layer(drop=False)
+        self.conv2 = layer(drop=True)
+        self.conv3 = layer(drop=True)
+        self.conv4 = layer(drop=True)
+        zero_initialised(self.conv4[-1])
+
+    def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """(B·T, C, h, w) → the same; GroupNorm statistics over T, h, w."""
+        height, width = frames.shape[-2:]
+        clip = self.conv4(self.conv3(self.conv2(self.conv1(frames_to_clip(frames, num_frames)))))
+        return frames + clip_to_frames(clip, height, width)
+
+
+class ResBlock(nn.Module):
+    """Residual block on frames with the embedding added, then (`temporal_conv`) convolutions over time."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding_dim: int,
+        dropout: float,
+        temporal_conv: bool,
+        norm_groups: int,
+    ) -> None:
+        super().__init__()
+        self.in_layers = nn.Sequential(
+            group_norm(norm_groups, in_channels, eps=1e-5),
+            nn.SiLU(),
+            nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding_dim, out_channels))
+        self.out_layers = nn.Sequential(
+            group_norm(norm_groups, out_channels, eps=1e-5),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+        )
+        self.skip_connection = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Conv2d(in_channels, out_channels, kernel_size=1)
+        )
+        # So spelled in the published weights.
+        self.temopral_conv = TemporalConvStack(out_channels, norm_groups) if temporal_conv else None
+
+    def forward(self, frames: torch.Tensor, embedding: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """(B·T, C, h, w), embedding (B, E), the same for all frames of a clip → (B·T, C', h, w)."""
+        shift = self.emb_layers(embedding).repeat_interleave(num_frames, dim=0)[..., None, None]
+        hidden = self.out_layers(self.in_layers(frames) + shift)
+        hidden = self.skip_connection(frames) + hidden
+        return hidden if self.temopral_conv is None else self.temopral_conv(hidden, num_frames)
+
+
+class Downsample(nn.Module):
+    """Half the height and width by a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.op(frames)
+
+
+class Upsample(nn.Module):
+    """Nearest neighbour to the size of the next skip (twice the own, one less where that was odd), then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, frames: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return self.conv(F.interpolate(frames, size=size, mode="nearest"))

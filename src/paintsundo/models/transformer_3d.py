@@ -1,0 +1,154 @@
+"""Spatial and temporal transformers of the 3D UNet."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.attention import FeedForward
+from torch import nn
+
+from paintsundo.models.attention import Attention, TextImageAttention
+from paintsundo.models.attention_window import AttentionWindow
+from paintsundo.models.layers import clip_to_frames, frames_to_clip, group_norm, zero_initialised
+
+
+class SpatialTransformerBlock(nn.Module):
+    """Self-attention within a frame (and its window), attention to text and image, feed-forward; each residual."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        context_dim: int,
+        image_context: bool,
+        learnable_image_scale: bool,
+    ) -> None:
+        super().__init__()
+        self.attn1 = Attention(dim, heads, head_dim)
+        self.attn2 = TextImageAttention(
+            dim, heads, head_dim, context_dim, image_context, learnable_image_scale
+        )
+        self.ff = FeedForward(dim, activation_fn="geglu")
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        text: torch.Tensor,
+        image: torch.Tensor | None,
+        window: AttentionWindow,
+        num_frames: int,
+    ) -> torch.Tensor:
+        """(B·T, h·w, dim), text (B, 77, C), image (B·T, L, C) → (B·T, h·w, dim)."""
+        tokens = tokens + self.attn1(self.norm1(tokens), window=window, num_frames=num_frames)
+        tokens = tokens + self.attn2(self.norm2(tokens), text, image)
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class TemporalTransformerBlock(nn.Module):
+    """Twice self-attention over time, then feed-forward; each residual."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int, causal: bool) -> None:
+        super().__init__()
+        self.attn1 = Attention(dim, heads, head_dim, causal=causal)
+        self.attn2 = Attention(dim, heads, head_dim, causal=causal)
+        self.ff = FeedForward(dim, activation_fn="geglu")
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B·h·w, T, dim) → the same."""
+        tokens = tokens + self.attn1(self.norm1(tokens))
+        tokens = tokens + self.attn2(self.norm2(tokens))
+        return tokens + self.ff(self.norm3(tokens))
+
+
+class SpatialTransformer(nn.Module):
+    """Transformer over the positions of each frame, residual; starts as the identity."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        depth: int,
+        context_dim: int,
+        image_context: bool,
+        learnable_image_scale: bool,
+        norm_groups: int,
+    ) -> None:
+        super().__init__()
+        inner_dim = heads * head_dim
+        self.norm = group_norm(norm_groups, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, inner_dim)
+        self.transformer_blocks = nn.ModuleList(
+            SpatialTransformerBlock(
+                inner_dim, heads, head_dim, context_dim, image_context, learnable_image_scale
+            )
+            for _ in range(depth)
+        )
+        self.proj_out = zero_initialised(nn.Linear(inner_dim, channels))
+
+    def forward(
+        self,
+        frames: torch.Tensor,
+        text: torch.Tensor,
+        image: torch.Tensor | None,
+        window: AttentionWindow,
+        num_frames: int,
+    ) -> torch.Tensor:
+        """(B·T, C, h, w), text (B, 77, D), image (B·T, L, D) → (B·T, C, h, w)."""
+        height, width = frames.shape[-2:]
+        tokens = self.proj_in(self.norm(frames).flatten(2).transpose(1, 2))
+        for block in self.transformer_blocks:
+            tokens = block(tokens, text, image, window, num_frames)
+        return frames + self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, width))
+
+
+class PointwiseConv1d(nn.Conv1d):
+    """A linear map of tokens whose weight is stored as that of a `Conv1d` of kernel 1."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=1)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, n, C) → (B, n, C')."""
+        return nn.functional.linear(tokens, self.weight.squeeze(-1), self.bias)
+
+
+class TemporalTransformer(nn.Module):
+    """Transformer over time at each position, residual."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        depth: int,
+        norm_groups: int,
+        causal: bool = False,
+        pointwise_conv: bool = False,
+    ) -> None:
+        super().__init__()
+        inner_dim = heads * head_dim
+        projection = PointwiseConv1d if pointwise_conv else nn.Linear
+        self.norm = group_norm(norm_groups, channels, eps=1e-6)
+        self.proj_in = projection(channels, inner_dim)
+        self.transformer_blocks = nn.ModuleList(
+            TemporalTransformerBlock(inner_dim, heads, head_dim, causal) for _ in range(depth)
+        )
+        self.proj_out = projection(inner_dim, channels)
+
+    def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """(B·T, C, h, w) → the same."""
+        height, width = frames.shape[-2:]
+        clip = self.norm(frames_to_clip(frames, num_frames))  # statistics over T, h, w
+        batch, channels, _, positions = clip.shape
+        tokens = self.proj_in(clip.permute(0, 3, 2, 1).reshape(batch * positions, num_frames, channels))
+        for block in self.transformer_blocks:
+            tokens = block(tokens)
+        clip = self.proj_out(tokens).view(batch, positions, num_frames, channels).permute(0, 3, 2, 1)
+        return frames + clip_to_frames(clip, height, width)

@@ -1,0 +1,183 @@
+"""The temporal VAE: every frame encoded alone, clips decoded with reference to their first and last frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+from paintsundo.errors import UserError
+from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
+from paintsundo.models.official_layout import OfficialLayoutMixin
+from paintsundo.models.video_vae_decoder import Decoder
+from paintsundo.models.video_vae_encoder import Encoder
+
+
+class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, ConfigMixin):
+    """ToonCrafter's autoencoder of clips (Xing et al. 2024).
+
+    The keys are those of the published `config.json`, with the published values as defaults, plus optional ones,
+    which are written only where they differ from their default.
+
+    Args:
+        ch: channels of level 0 and of the first convolution.
+        ch_mult: channels of level i are ch · ch_mult[i]; each level after the first halves height and width.
+        num_res_blocks: residual blocks of a level in the encoder; the decoder has one more.
+        in_channels: channels of a frame given.
+        out_ch: channels of a frame returned.
+        z_channels: latent channels.
+        resolution: that of training; for information.
+        norm_num_groups: groups of every GroupNorm (optional).
+        mid_attention: attention at the smallest resolution (optional).
+        combiner_levels: levels whose kept states are merged by attention; the others' by a 1×1 convolution (optional).
+        combiner_heads: heads of that attention (optional).
+        combiner_head_dim: width of such a head (optional).
+        scale_factor: latents are the encoder's mode times this (optional).
+
+    Raises:
+        UserError: a value that this network does not compute, or groups that do not divide the channels.
+    """
+
+    config_name = "config.json"
+    weights_file = "model.safetensors"
+    optional_config: ClassVar[dict[str, Any]] = {
+        "norm_num_groups": 32,
+        "mid_attention": True,
+        "combiner_levels": (2, 3),
+        "combiner_heads": 8,
+        "combiner_head_dim": 64,
+        "scale_factor": 0.18215,
+    }
+    _repeated_blocks: ClassVar[list[str]] = ["ResnetBlock", "VideoResnetBlock"]
+    _no_split_modules: ClassVar[list[str]] = [
+        "ResnetBlock",
+        "VideoResnetBlock",
+        "AttnBlock",
+        "AttentionCombiner",
+    ]
+
+    @register_to_config
+    def __init__(
+        self,
+        ch: int = 128,
+        ch_mult: tuple[int, ...] = (1, 2, 4, 4),
+        num_res_blocks: int = 2,
+        in_channels: int = 3,
+        out_ch: int = 3,
+        z_channels: int = 4,
+        double_z: bool = True,
+        attn_resolutions: tuple[int, ...] = (),
+        dropout: float = 0.0,
+        resolution: int = 256,
+        norm_num_groups: int = 32,
+        mid_attention: bool = True,
+        combiner_levels: tuple[int, ...] = (2, 3),
+        combiner_heads: int = 8,
+        combiner_head_dim: int = 64,
+        scale_factor: float = 0.18215,
+    ) -> None:
+        super().__init__()
+        if not double_z or len(attn_resolutions):
+            raise UserError("VideoAutoencoderKL computes double_z=True and attn_resolutions=[] only")
+        channels = tuple(ch * multiplier for multiplier in ch_mult)
+        shared = {
+            "channels": channels,
+            "stem_channels": ch,
+            "num_res_blocks": num_res_blocks,
+            "z_channels": z_channels,
+            "dropout": dropout,
+            "mid_attention": mid_attention,
+            "norm_groups": norm_num_groups,
+        }
+        self.encoder = Encoder(in_channels=in_channels, **shared)
+        self.decoder = Decoder(
+            out_channels=out_ch,
+            combiner_levels=combiner_levels,
+            combiner_heads=combiner_heads,
+            combiner_head_dim=combiner_head_dim,
+            **shared,
+        )
+        self.quant_conv = nn.Conv2d(2 * z_channels, 2 * z_channels, 1)
+        # Stored in the published weights and never applied on this path.
+        self.post_quant_conv = nn.Conv2d(z_channels, z_channels, 1)
+
+    @property
+    def scale_factor(self) -> float:
+        """Latents are the encoder's mode (or a sample) times this."""
+        return self.config["scale_factor"]
+
+    @property
+    def downsampling(self) -> int:
+        """Height and width of frames over those of latents."""
+        return 2 ** (len(self.config["ch_mult"]) - 1)
+
+    def encode_distribution(
+        self, frames: torch.Tensor
+    ) -> tuple[DiagonalGaussianDistribution, list[torch.Tensor]]:
+        """The posterior of every frame.
+
+        Args:
+            frames: (B, 3, T, H, W) in [−1, 1]; H and W multiples of `downsampling`.
+
+        Returns:
+            the distribution, unscaled, with frames folded into its batch (parameters (B·T, 2·z, h, w), T fastest,
+            log-variance clamped to [−30, 20]), and the kept states as `encode` returns them.
+        """
+        factor = self.downsampling
+        if frames.shape[-2] % factor or frames.shape[-1] % factor:
+            raise ValueError(
+                f"{frames.shape[-2]} × {frames.shape[-1]} frames: sides must be multiples of {factor}"
+            )
+        moments, hidden = self.encoder(frames.transpose(1, 2).flatten(0, 1), frames.shape[2])
+        return DiagonalGaussianDistribution(self.quant_conv(moments)), hidden
+
+    def encode(
+        self,
+        frames: torch.Tensor,
+        sample_posterior: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Encode every frame.
+
+        Args:
+            frames: (B, 3, T, H, W) in [−1, 1]; H and W multiples of `downsampling`.
+            sample_posterior: draw from the posterior instead of taking its mode.
+            generator: for that draw.
+
+        Returns:
+            scaled latents (B, z, T, h, w), and the kept states of the first and last frame (B, C, 2, H', W'): those of
+            each level, level 0 first, then that of the first convolution.
+        """
+        posterior, hidden = self.encode_distribution(frames)
+        latents = posterior.sample(generator) if sample_posterior else posterior.mode()
+        latents = latents.unflatten(0, (frames.shape[0], -1)).transpose(1, 2)
+        return latents * self.scale_factor, hidden
+
+    def decode(self, latents: torch.Tensor, hidden: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Decode a clip of any number of frames.
+
+        Args:
+            latents: scaled, (B, z, T, h, w).
+            hidden: kept states of the clip's first and last frame, from `encode`.
+
+        Returns:
+            frames (B, 3, T, H, W), about [−1, 1], not clamped.
+        """
+        if len(hidden) != len(self.decoder.attn_refinement):
+            raise ValueError(f"{len(hidden)} kept states for {len(self.decoder.attn_refinement)} merges")
+        batch, _, num_frames = latents.shape[:3]
+        latents = (latents / self.scale_factor).transpose(1, 2).flatten(0, 1)
+        frames = self.decoder(latents, hidden, num_frames)
+        return frames.unflatten(0, (batch, num_frames)).transpose(1, 2)
+
+    def forward(
+        self, frames: torch.Tensor, sample_posterior: bool = False, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Encode and decode: (B, 3, T, H, W) → the same."""
+        latents, hidden = self.encode(frames, sample_posterior, generator)
+        return self.decode(latents, hidden)

@@ -1,0 +1,174 @@
+"""Blocks of the temporal VAE (those of the Stable Diffusion VAE; ToonCrafter's additions for clips)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paintsundo.models.attention import Attention, AttentionBackend, attend
+from paintsundo.models.layers import TemporalConv, clip_to_frames, frames_to_clip, group_norm
+
+
+class ResnetBlock(nn.Module):
+    """(GroupNorm, SiLU, convolution) twice, residual."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float, norm_groups: int) -> None:
+        super().__init__()
+        self.norm1 = group_norm(norm_groups, in_channels, eps=1e-6)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = group_norm(norm_groups, out_channels, eps=1e-6)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.nin_shortcut = None if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → (N, C', h, w)."""
+        hidden = self.conv1(F.silu(self.norm1(frames)))
+        hidden = self.conv2(self.dropout(F.silu(self.norm2(hidden))))
+        return hidden + (frames if self.nin_shortcut is None else self.nin_shortcut(frames))
+
+
+class VideoResnetBlock(ResnetBlock):
+    """`ResnetBlock` on frames, then convolutions over time, mixed in by sigmoid(`mix_factor`)."""
+
+    def __init__(self, in_channels: int, out_channels: int, dropout: float, norm_groups: int) -> None:
+        super().__init__(in_channels, out_channels, dropout, norm_groups)
+        self.time_stack = nn.ModuleDict(
+            {
+                "in_layers": nn.Sequential(
+                    group_norm(norm_groups, out_channels, eps=1e-5),
+                    nn.SiLU(),
+                    TemporalConv(out_channels, out_channels),
+                ),
+                "out_layers": nn.Sequential(
+                    group_norm(norm_groups, out_channels, eps=1e-5),
+                    nn.SiLU(),
+                    nn.Dropout(dropout),
+                    TemporalConv(out_channels, out_channels),
+                ),
+            }
+        )
+        self.mix_factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
+        """(B·T, C, h, w) → (B·T, C', h, w)."""
+        frames = super().forward(frames)
+        height, width = frames.shape[-2:]
+        clip = self.time_stack["in_layers"](frames_to_clip(frames, num_frames))
+        clip = self.time_stack["out_layers"](clip)
+        # a·(x + stack(x)) + (1 − a)·x
+        return frames + self.mix_factor.sigmoid() * clip_to_frames(clip, height, width)
+
+
+class AttnBlock(nn.Module):
+    """Self-attention of one head over the positions of a frame, residual."""
+
+    def __init__(self, channels: int, norm_groups: int) -> None:
+        super().__init__()
+        self.attention_backend: AttentionBackend = "sdpa"
+        self.norm = group_norm(norm_groups, channels, eps=1e-6)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) → the same."""
+        normed = self.norm(frames)
+        query, key, value = (conv(normed).flatten(2).transpose(1, 2) for conv in (self.q, self.k, self.v))
+        out = attend(query, key, value, heads=1, backend=self.attention_backend)
+        return frames + self.proj_out(out.transpose(1, 2).unflatten(2, frames.shape[-2:]))
+
+
+class Downsample(nn.Module):
+    """Pad right and bottom by one, then a strided convolution without padding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.pad(frames, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Nearest neighbour to twice the size, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.interpolate(frames, scale_factor=2.0, mode="nearest"))
+
+
+class MidBlock(nn.Module):
+    """Block, attention, block at the smallest resolution."""
+
+    def __init__(
+        self, block: type[ResnetBlock], channels: int, dropout: float, norm_groups: int, attention: bool
+    ) -> None:
+        super().__init__()
+        self.block_1 = block(channels, channels, dropout, norm_groups)
+        self.attn_1 = AttnBlock(channels, norm_groups) if attention else None
+        self.block_2 = block(channels, channels, dropout, norm_groups)
+
+    def forward(self, frames: torch.Tensor, *num_frames: int) -> torch.Tensor:
+        """(N, C, h, w) → the same; `num_frames` where the blocks are those for clips."""
+        frames = self.block_1(frames, *num_frames)
+        if self.attn_1 is not None:
+            frames = self.attn_1(frames)
+        return self.block_2(frames, *num_frames)
+
+
+class ConvCombiner(nn.Module):
+    """Add a 1×1 convolution of the kept states of the first and last frame to those frames."""
+
+    def __init__(self, state_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(state_channels, channels, 1)
+
+    def forward(self, frames: torch.Tensor, state: torch.Tensor, num_frames: int) -> torch.Tensor:
+        """(B·T, C, h, w), kept state (B, C', 2, h, w) → (B·T, C, h, w)."""
+        batch = state.shape[0]
+        added = self.conv(state.transpose(1, 2).flatten(0, 1))
+        # Out of place, so that gradients flow through both.
+        first = torch.arange(batch, device=frames.device) * num_frames
+        ends = torch.stack([first, first + num_frames - 1], dim=1).flatten()
+        return frames.index_add(0, ends, added)
+
+
+class AttentionCombiner(Attention):
+    """Attention of all tokens of all frames to those of the kept states of the first and last frame, residual."""
+
+    def __init__(
+        self, state_channels: int, channels: int, heads: int, head_dim: int, norm_groups: int
+    ) -> None:
+        super().__init__(channels, heads, head_dim, context_dim=state_channels)
+        self.norm = group_norm(norm_groups, channels, eps=1e-6)
+
+    def forward(  # type: ignore[override]
+        self, frames: torch.Tensor, state: torch.Tensor, num_frames: int
+    ) -> torch.Tensor:
+        """(B·T, C, h, w), kept state (B, C', 2, h, w) → (B·T, C, h, w)."""
+        height, width = frames.shape[-2:]
+        tokens = self.norm(frames).flatten(2).transpose(1, 2)  # (B·T, h·w, C)
+        # The keys are the same for all frames of a clip: its tokens are one sequence of T·h·w queries.
+        clip = tokens.reshape(state.shape[0], -1, tokens.shape[-1])
+        out = super().forward(clip, state.flatten(2).transpose(1, 2)).view_as(tokens)
+        return frames + out.transpose(1, 2).unflatten(2, (height, width))
+
+
+class VideoConv(nn.Conv2d):
+    """A convolution of frames, then one over time (`time_mix_conv`)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+        self.time_mix_conv = TemporalConv(out_channels, out_channels)
+
+    def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
+        """(B·T, C, h, w) → (B·T, C', h, w)."""
+        frames = super().forward(frames)
+        clip = self.time_mix_conv(frames_to_clip(frames, num_frames))
+        return clip_to_frames(clip, *frames.shape[-2:])
