@@ -1,0 +1,156 @@
+"""Reading a picture file of any kind into plain RGB."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from paintsundo.errors import UserError
+
+MIN_SIDE = 8  # pixels
+MAX_ASPECT = 10  # longer side : shorter side
+MAX_PIXELS = 100_000_000  # about 0.4 GB while it is converted
+
+# What painters and cameras write. Others that Pillow knows are left out: EPS and PDF start other programs,
+# the rest are icons, fonts and scientific stacks.
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "TGA",
+    "PPM",
+    "PCX",
+    "ICO",
+    "ICNS",
+    "PSD",
+    "QOI",
+    "SGI",
+    "DDS",
+)
+
+
+def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+    """Read a picture file as RGB, 8 bits per channel.
+
+    EXIF orientation is applied, transparency laid over white, 16-bit, floating-point, CMYK (by its own
+    profile if it has one) and palette pictures converted; of an animation the first frame is taken.
+
+    Raises:
+        UserError: in one line with the file's name: missing, not a picture, damaged or truncated, a side
+            under
+            MIN_SIDE pixels, longer than MAX_ASPECT times its width (or the reverse), more than MAX_PIXELS
+            pixels.
+    """
+    name = _printable(path)
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{name}: a folder, not a picture")
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            # Size is judged below; other warnings (odd EXIF, palette transparency) do not concern the user.
+            warnings.simplefilter("ignore")
+            return _read(io.BytesIO(file.read()), name)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file") from None
+    except PermissionError:
+        raise UserError(f"{name}: not allowed to read this file") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"{name}: more than {MAX_PIXELS // 10**6} million pixels") from None
+    except Image.UnidentifiedImageError:
+        raise UserError(f"{name}: not a picture of a known kind") from None
+    except Exception as error:  # decoders raise anything from OSError to struct.error on a damaged file
+        raise UserError(f"{name}: damaged or truncated picture ({_one_line(error)})") from error
+
+
+def _read(file: io.BytesIO, name: str) -> Image.Image:
+    Image.init()
+    with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
+        _check_size(image.width, image.height, name)
+        image.load()
+        return _as_rgb(_upright(image))
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    short, long = min(width, height), max(width, height)
+    if short < MIN_SIDE:
+        raise UserError(f"{name}: {width}x{height} pixels is too small (each side at least {MIN_SIDE})")
+    if long > MAX_ASPECT * short:
+        raise UserError(f"{name}: {width}x{height} pixels is too long and narrow (at most {MAX_ASPECT}:1)")
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{name}: {width}x{height} is more than {MAX_PIXELS // 10**6} million pixels")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a broken orientation tag does not make the picture unreadable
+        return image
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _over_white(image.convert("RGBA"))
+    if image.mode == "CMYK" and image.info.get("icc_profile"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+            converted = ImageCms.profileToProfile(
+                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return _plain(converted)
+        except (ImageCms.PyCMSError, OSError):
+            pass  # an unusable profile: the plain formula below
+    return _plain(image.convert("RGB"))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return _plain(Image.alpha_composite(white, image).convert("RGB"))
+
+
+def _deep_grey(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits or floating point → RGB, by the range that its values show."""
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    top = float(values.max())
+    if image.mode.startswith("I;16"):
+        full = 65535.0
+    elif image.mode == "F" and top <= 1:
+        full = 1.0
+    else:
+        full = 255.0 if top <= 255 else 65535.0 if top <= 65535 else top
+    grey = np.clip(np.round(values * (255 / full)), 0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[np.asarray(image) == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Pixels alone: what is saved later must not carry a foreign profile, comment or orientation."""
+    plain = Image.new("RGB", image.size)
+    plain.paste(image)
+    return plain
+
+
+def _printable(path: str | os.PathLike[str]) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
