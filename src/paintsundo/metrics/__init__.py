@@ -1,0 +1,52 @@
+"""Measures of a drawing process: how a film comes from a blank canvas to the finished picture.
+
+Every measure is a function on films, uint8 (N,H,W,3), blank → finished, and says what fools it; `baselines`
+makes the null films that a figure must be read beside.
+"""
+
+from paintsundo.metrics.baselines import null_baselines
+from paintsundo.metrics.change import change_masks, change_region_iou, changed_share, flicker
+from paintsundo.metrics.diversity import diversity
+from paintsundo.metrics.fidelity import Blankness, blankness, interpolation_fidelity, psnr, ssim
+from paintsundo.metrics.locality import (
+    BetweenKeyframes,
+    abruptness,
+    between_keyframes,
+    effective_changed_share,
+    keyframe_positions,
+)
+from paintsundo.metrics.progress import (
+    backtrack,
+    monotonicity,
+    operation_step_calibration,
+    progress,
+    progress_curve_error,
+)
+from paintsundo.metrics.stage_order import StageOrder, outline_share, stage_order
+
+__all__ = [
+    "BetweenKeyframes",
+    "Blankness",
+    "StageOrder",
+    "abruptness",
+    "backtrack",
+    "between_keyframes",
+    "blankness",
+    "change_masks",
+    "change_region_iou",
+    "changed_share",
+    "diversity",
+    "effective_changed_share",
+    "flicker",
+    "interpolation_fidelity",
+    "keyframe_positions",
+    "monotonicity",
+    "null_baselines",
+    "operation_step_calibration",
+    "outline_share",
+    "progress",
+    "progress_curve_error",
+    "psnr",
+    "ssim",
+    "stage_order",
+]

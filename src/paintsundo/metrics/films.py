@@ -1,0 +1,68 @@
+"""What every measure does with a film first: check it, scale it, take decoder noise off it.
+
+A film is uint8 (N,H,W,3), blank → finished. Measures work on float32 in [0,1]; those that ask *what changed*
+look at a smaller, slightly blurred copy, since every frame of a generated film carries a little decoder
+noise.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Film = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+CHANGE_THRESHOLD = 0.08
+"""Largest channel difference, of 1, from which a pixel counts as changed (about 20 of 255 levels)."""
+MEASURE_SIDE = 256
+"""Longer side, in pixels, of the copy on which changes are measured, so that sizes compare."""
+NOISE_BLUR = 1.0
+"""Sigma, in pixels of that copy, of the blur that takes decoder noise down."""
+
+
+def check_film(film: Film, least: int = 2) -> Film:
+    """The film itself, or ValueError where it is not uint8 (N≥least, H, W, 3)."""
+    film = np.asarray(film)
+    if film.ndim != 4 or film.shape[-1] != 3 or film.dtype != np.uint8:
+        raise ValueError(f"a film is uint8 (N,H,W,3), this is {film.dtype} {film.shape}")
+    if len(film) < least:
+        raise ValueError(f"this measure needs at least {least} frames, the film has {len(film)}")
+    return film
+
+
+def as_float(frames: NDArray[np.uint8]) -> Floats:
+    """uint8 pictures of any shape → float32 in [0,1]."""
+    return np.asarray(frames, dtype=np.float32) / np.float32(255)
+
+
+def prepare(film: Film, side: int = MEASURE_SIDE, blur: float = NOISE_BLUR) -> Floats:
+    """uint8 (N,H,W,3) → float32 (N,h,w,3) in [0,1], longer side at most `side`, Gaussian blur of `blur`
+    px."""
+    film = check_film(film, least=1)
+    height, width = film.shape[1:3]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    out = np.empty((len(film), size[1], size[0], 3), dtype=np.float32)
+    for index, frame in enumerate(film):
+        small = frame if scale == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        pixels = as_float(small)
+        out[index] = cv2.GaussianBlur(pixels, (0, 0), blur) if blur > 0 else pixels
+    return out
+
+
+def difference(first: Floats, second: Floats) -> Floats:
+    """Largest absolute channel difference of two stacks (…,H,W,3) → (…,H,W), in [0,1]."""
+    return np.abs(first - second).max(axis=-1)
+
+
+def step_changes(frames: Floats) -> Floats:
+    """Prepared frames (N,h,w,3) → change of each pixel at each step (N−1,h,w), in [0,1]."""
+    out = np.empty((len(frames) - 1, *frames.shape[1:3]), dtype=np.float32)
+    for step in range(len(out)):
+        out[step] = difference(frames[step + 1], frames[step])
+    return out
+
+
+def at_times(film: Film, count: int) -> Film:
+    """The film at `count` equally spaced normalised times, both ends included, nearest frame each."""
+    return film[np.round(np.linspace(0, len(film) - 1, count)).astype(int)]

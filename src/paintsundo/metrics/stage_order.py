@@ -1,0 +1,157 @@
+"""In what order a picture comes about: lines, flat colour, shading.
+
+Each stage is a set of pixels of the finished picture and a test "half of the way there"; a stage's time is
+when half of what it reaches in the end is there (t50, in normalised film time). Tests are relative to the
+distance each pixel has to go, so a cross-fade reaches lines and colour at the same moment instead of "lines
+first".
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from paintsundo.metrics.films import Film, Floats, check_film, difference, prepare
+
+EDGE_STRENGTH = 0.10
+"""Gradient, in units of 1 a pixel, from which the finished picture has an edge."""
+LINE_DEPTH = 0.15
+LINE_WIDTH = 7
+LEAST_SHARE = 0.005
+"""A stage that covers less of the picture than this is not measured."""
+
+
+@dataclass(frozen=True)
+class StageOrder:
+    """t50 of each stage in [0,1] of the film (None: the picture has none), and how much of its edge is
+    outline.
+
+    `line_before_colour` = t50 of colour − t50 of edges: positive when lines come first, 0 in a cross-fade.
+    """
+
+    edges: float | None
+    colour: float | None
+    shading: float | None
+    outline_share: float
+
+    @property
+    def line_before_colour(self) -> float | None:
+        return None if self.edges is None or self.colour is None else self.colour - self.edges
+
+
+def gradient(picture: Floats) -> Floats:
+    """Strength of edges of a picture (h,w,3) in [0,1]: largest channel's Sobel magnitude per pixel, (h,w)."""
+    across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3) / 8
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=3) / 8
+    return np.sqrt(across**2 + down**2).max(axis=-1)
+
+
+def outlines(picture: Floats) -> NDArray[np.bool_]:
+    """Thin dark lines of a picture (h,w,3): black-hat of its brightness deeper than 0.15, lines up to 6 px
+    wide."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LINE_WIDTH, LINE_WIDTH))
+    return cv2.morphologyEx(picture.mean(axis=-1), cv2.MORPH_BLACKHAT, kernel) > LINE_DEPTH
+
+
+def region_colours(picture: Floats, walls: NDArray[np.bool_]) -> Floats:
+    """Median colour of the connected region each pixel lies in, regions parted by `walls`: (h,w,3)."""
+    labels, count = ndimage.label(~walls)
+    out = picture.copy()
+    if count:
+        for channel in range(3):
+            medians = ndimage.median(picture[..., channel], labels, index=np.arange(1, count + 1))
+            out[..., channel] = np.where(
+                labels > 0, np.asarray(medians)[np.maximum(labels, 1) - 1], out[..., channel]
+            )
+    return out
+
+
+def half_time(recall: NDArray[np.float64]) -> float | None:
+    """First normalised time at which a curve (N,) reaches half of its last value and never falls below it
+    again.
+
+    Linear between frames. None where the last value is 0.
+    """
+    if recall[-1] <= 0:
+        return None
+    half = recall[-1] / 2
+    below = np.flatnonzero(recall < half)
+    if len(below) == 0:
+        return 0.0
+    before = below[-1]
+    part = (half - recall[before]) / (recall[before + 1] - recall[before])
+    return float((before + part) / (len(recall) - 1))
+
+
+def edge_recall(frames: Floats, radius: int = 2) -> NDArray[np.float64] | None:
+    """Share of the finished picture's edge pixels that are there at each frame: (N,), in [0,1].
+
+    There = the strongest gradient within `radius` px is at least half of the strongest there in the finished
+    picture, so that a line a little beside its place counts. None without edges.
+    """
+    final = gradient(frames[-1])
+    edges = final > EDGE_STRENGTH
+    if edges.mean() < LEAST_SHARE:
+        return None
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    strongest = cv2.dilate(final, kernel)[edges]
+    return np.array([(cv2.dilate(gradient(f), kernel)[edges] >= strongest / 2).mean() for f in frames])
+
+
+def colour_recall(frames: Floats, margin: int = 2) -> NDArray[np.float64] | None:
+    """Share of coloured areas, away from edges, that are at least half way from blank to finished: (N,) in
+    [0,1].
+
+    None where the picture has no such areas (a line drawing). Fooled by underpainting in one mid tone.
+    """
+    final = frames[-1]
+    kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    edges = gradient(final) > EDGE_STRENGTH
+    areas = cv2.dilate(edges.astype(np.uint8), kernel) == 0
+    way = difference(final, np.ones_like(final))
+    areas &= (way > 0.1) & ~outlines(final)
+    if areas.mean() < LEAST_SHARE:
+        return None
+    return np.array([(difference(f, final)[areas] <= way[areas] / 2).mean() for f in frames])
+
+
+def shading_recall(frames: Floats) -> NDArray[np.float64] | None:
+    """Share of shaded pixels that are nearer to the finished colour than to their region's flat colour: (N,).
+
+    Shaded = more than 0.08 from the median colour of the region, regions being parted by outlines and strong
+    edges. None without shading. Fooled by fades, which reach shading last as well, and by outlines too faint
+    to part regions.
+    """
+    final = frames[-1]
+    walls = (gradient(final) > 2 * EDGE_STRENGTH) | outlines(final)
+    depth = difference(final, region_colours(final, walls))
+    near_wall = cv2.dilate(walls.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    shaded = (depth > 0.08) & ~near_wall
+    if shaded.mean() < LEAST_SHARE:
+        return None
+    return np.array([(difference(f, final)[shaded] < depth[shaded] / 2).mean() for f in frames])
+
+
+def stage_order(film: Film) -> StageOrder:
+    """When lines, flat colour and shading come about in a film (N,H,W,3).
+
+    outline_share: part of the finished picture's edge pixels that lie on thin dark lines, in [0,1]; "line
+    before colour" is a fair demand only where it is high. Fooled by edge maps coloured in afterwards (a null
+    baseline).
+    """
+    frames = prepare(check_film(film))
+    curves = (edge_recall(frames), colour_recall(frames), shading_recall(frames))
+    edges, colour, shading = (None if curve is None else half_time(curve) for curve in curves)
+    return StageOrder(edges, colour, shading, outline_share(film[-1]))
+
+
+def outline_share(picture: NDArray[np.uint8]) -> float:
+    """Part of a picture's edge pixels (uint8 (H,W,3)) that lie on or beside thin dark lines, in [0,1]."""
+    scaled = prepare(picture[None])[0]
+    edges = gradient(scaled) > EDGE_STRENGTH
+    if not edges.any():
+        return 0.0
+    lines = cv2.dilate(outlines(scaled).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return float(lines[edges].mean())
