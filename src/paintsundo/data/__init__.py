@@ -1,0 +1,1 @@
+"""Drawing processes: the record, its sources, shards and loaders."""

@@ -1,0 +1,290 @@
+"""Vector art as a drawing process: sketch, ink, flat colours of the large shapes, details, shading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageColor
+
+from paintsundo.data import brush, strokes, svg_paths, timeline
+from paintsundo.data.process import DrawingProcess, Picture
+from paintsundo.data.scene import Placed, Scene, draw_lines
+from paintsundo.data.svg_art import Override, Shape, UnusableArt, parse
+from paintsundo.data.svg_paths import Polyline
+from paintsundo.data.timeline import Draft
+
+SKETCH_COLOUR = "#8ea9d6"
+SKETCH_WIDTH = 1.5 / 256
+SKETCH_SMOOTHING = 3.0 / 256  # sigma along the line, as a share of the canvas side
+SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked in
+BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
+OPAQUE = 0.9
+DARK = 0.30  # luminance up to which a line counts as ink
+THIN = 0.028  # filled shapes up to this thickness, in canvas sides, count as lines
+INK_LEAST = 2.0  # total length of ink, in canvas sides, from which the art is line art
+LINE_LAYER = re.compile(r"line|ink|outline|contour", re.I)
+
+
+@dataclass
+class _Role:
+    """What a shape is to the painter."""
+
+    overlay: bool = False  # shading: translucent, blurred, blended
+    background: bool = False
+    base: bool = False  # laid in first
+    fill_is_ink: bool = False
+    stroke_is_ink: bool = False
+    flat: str = "#808080"  # the one colour that stands for its fill
+
+
+def luminance(paint: str) -> float:
+    """Relative luminance 0 ... 1 of a plain colour (gamma-encoded, ITU-R BT.709 weights); 1 for anything else."""
+    try:
+        red, green, blue = ImageColor.getrgb(paint)[:3]
+    except ValueError:
+        return 1.0
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+
+
+class _Painter:
+    """Works out the roles of a scene's shapes and paints its stages."""
+
+    def __init__(self, scene: Scene, background: bool):
+        self.scene, self.size = scene, scene.size
+        self.roles = {id(shape): _Role() for shape in scene.shapes}
+        self.lines = {id(shape): scene.outline(shape) for shape in scene.shapes}
+        self.final = scene.paint()
+        for shape in scene.shapes:
+            role = self.roles[id(shape)]
+            role.background = background and shape.element == 0
+            opacity = shape.fill_opacity if shape.fill != "none" else shape.stroke_opacity
+            role.overlay = shape.soft or opacity < OPAQUE
+        self.all_numbers = scene.topmost(lambda shape: (True, True))
+        self.promote_lone_overlays()
+        self.numbers = (
+            scene.topmost(lambda shape: (not self.role(shape).overlay,) * 2) if self.has_overlays() else self.all_numbers
+        )
+        self.find_ink()
+        self.find_base()
+        self.find_flat_colours()
+        self.elements = self.element_ranks()
+
+    def role(self, shape: Shape) -> _Role:
+        return self.roles[id(shape)]
+
+    def has_overlays(self) -> bool:
+        return any(role.overlay for role in self.roles.values())
+
+    def promote_lone_overlays(self) -> None:
+        """Translucent shapes with nothing beneath them are surfaces after all."""
+        if not self.has_overlays():
+            return
+        below = self.scene.topmost(lambda shape: (not self.role(shape).overlay,) * 2)
+        alone = np.bincount(self.all_numbers[below == 0], minlength=len(self.scene.shapes) + 1)
+        seen = np.bincount(self.all_numbers.ravel(), minlength=len(self.scene.shapes) + 1)
+        for number, shape in enumerate(self.scene.shapes, start=1):
+            if self.role(shape).overlay and seen[number] and alone[number] > 0.5 * seen[number]:
+                self.role(shape).overlay = False
+
+    def find_ink(self) -> None:
+        """Dark strokes and dark thin shapes are ink, if there is enough of it; so is a layer named for lines."""
+        total, layered = 0.0, False
+        for shape in self.scene.shapes:
+            role, lines = self.role(shape), self.lines[id(shape)]
+            if role.overlay or role.background:
+                continue
+            extent = svg_paths.length(lines)
+            in_layer = bool(LINE_LAYER.fullmatch(shape.layer.removeprefix(shape.prefix)))
+            layered |= in_layer
+            if shape.stroke != "none" and 0 < shape.stroke_width < 2 * THIN * self.size:
+                role.stroke_is_ink = in_layer or luminance(shape.stroke) < DARK
+                total += extent if role.stroke_is_ink else 0
+            if shape.fill != "none":
+                thin = extent > 0 and 2 * svg_paths.area(lines) / extent < THIN * self.size
+                role.fill_is_ink = luminance(shape.fill) < DARK and (in_layer or thin)
+                total += extent / 2 if role.fill_is_ink else 0
+        self.inked = layered or total > INK_LEAST * self.size
+        if not self.inked:
+            for role in self.roles.values():
+                role.fill_is_ink = role.stroke_is_ink = False
+
+    def find_base(self) -> None:
+        drawn = (self.numbers > 0) & ~self.of_background(self.numbers)
+        least = BASE_LEAST * max(1, int(drawn.sum())) / max(1, len(self.scene.placed) - self.has_background())
+        for shape in self.scene.shapes:
+            role = self.role(shape)
+            surface = shape.fill != "none" and not role.overlay and not role.fill_is_ink
+            role.base = role.background or (surface and svg_paths.area(self.lines[id(shape)]) >= least)
+
+    def has_background(self) -> bool:
+        return any(role.background for role in self.roles.values())
+
+    def of_background(self, numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+        lookup = np.array([False] + [self.role(shape).background for shape in self.scene.shapes])
+        return lookup[numbers]
+
+    def find_flat_colours(self) -> None:
+        """A plain fill is its own flat colour; a gradient's or pattern's is its mean in the finished picture."""
+        count = len(self.scene.shapes) + 1
+        seen = np.maximum(np.bincount(self.numbers.ravel(), minlength=count), 1)
+        means = np.stack(
+            [np.bincount(self.numbers.ravel(), self.final[..., c].ravel(), count) / seen for c in range(3)], axis=1
+        )
+        for number, shape in enumerate(self.scene.shapes, start=1):
+            plain = "url(" not in shape.fill and shape.fill_opacity >= OPAQUE
+            red, green, blue = np.round(means[number]).astype(int)
+            self.role(shape).flat = shape.fill if plain else f"#{red:02x}{green:02x}{blue:02x}"
+
+    def element_ranks(self) -> NDArray[np.int32]:
+        """Elements in reading order of their centres; a background comes first."""
+        keys = []
+        for element, item in enumerate(self.scene.placed):
+            x, y, width, height = item.box
+            first = self.has_background() and element == 0
+            keys.append((not first, float(brush.reading_order(x + width / 2, y + height / 2)), element))
+        ranks = np.zeros(len(keys), np.int32)
+        for rank, (_, _, element) in enumerate(sorted(keys)):
+            ranks[element] = rank
+        return ranks
+
+    # Pictures ---------------------------------------------------------------------------------------------------
+
+    def flat_paint(self, shape: Shape, details: bool) -> Override:
+        """Flat colours; without details only the base shapes and the ink."""
+        role = self.role(shape)
+        if role.overlay:
+            return None
+        plain = {"fill-opacity": "1", "stroke-opacity": "1"}
+        stroke = shape.stroke if role.stroke_is_ink or details or role.base else "none"
+        if stroke.startswith("url("):
+            stroke = role.flat
+        if shape.fill == "none":
+            fill = "none"
+        elif role.fill_is_ink or details or role.base:
+            fill = role.flat
+        else:
+            fill = "none"
+        return {**plain, "fill": fill, "stroke": stroke}
+
+    def ink_paint(self, shape: Shape) -> Override:
+        """Ink on white paper; surfaces are white, so that they hide the lines behind them."""
+        role = self.role(shape)
+        if role.overlay or role.background:
+            return None
+        fill = "none" if shape.fill == "none" else shape.fill if role.fill_is_ink else "#ffffff"
+        return {
+            "fill": fill,
+            "stroke": shape.stroke if role.stroke_is_ink else "none",
+            "fill-opacity": "1",
+            "stroke-opacity": "1",
+        }
+
+    # Order ------------------------------------------------------------------------------------------------------
+
+    def painting_order(self, numbers: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Keys (H, W) of painting the regions of a map of topmost shapes."""
+        parts = brush.components(numbers)
+        elements = np.array([0] + [self.elements[shape.element] for shape in self.scene.shapes])
+        groups = np.zeros(int(parts.max()) + 1, np.int32)
+        groups[parts.ravel()] = elements[numbers.ravel()]
+        narrow, broad = brush.BAND * self.size, 2 * brush.BAND * self.size
+        behind = self.of_background(numbers)
+        bands = {narrow: ~behind, broad: behind}
+        return brush.painting_order(parts, brush.component_ranks(parts, groups), bands)
+
+    def sketch_lines(self) -> list[Polyline]:
+        """The main outlines, smoothed, in drawing order."""
+        size = self.size
+        long: list[tuple[int, Polyline]] = []
+        for shape in self.scene.shapes:
+            role = self.role(shape)
+            if role.stroke_is_ink or role.fill_is_ink:
+                for line in self.lines[id(shape)]:
+                    if svg_paths.length([line]) > 0.15 * size:
+                        long.append((shape.element, strokes.resample(line)))
+        ink_count = len(long)
+        fills = self.numbers.copy()
+        fills[self.of_background(fills)] = 0
+        parts = brush.components(fills)
+        area = np.bincount(parts.ravel())
+        small = area < SKETCH_LEAST * size * size
+        owner = np.zeros(len(area), np.int64)
+        owner[parts.ravel()] = fills.ravel()
+        parts[small[parts]] = 0
+        for part, loop in strokes.contours(parts):
+            if len(loop) >= 0.06 * size and not self.is_ink(int(owner[part])):
+                points = strokes.resample(np.vstack([loop, loop[:1]]))
+                long.append((self.scene.shapes[owner[part] - 1].element, points))
+        lines = [
+            strokes.canonical(strokes.smooth(points, SKETCH_SMOOTHING * size * (1 if k < ink_count else 1.5)))
+            for k, (_, points) in enumerate(long)
+        ]
+        groups = [int(self.elements[element]) for element, _ in long]
+        order = strokes.stroke_order(lines, groups, size)
+        order.sort(key=lambda k: (groups[k], k >= ink_count))  # outlines of colour areas fill what ink leaves open
+        return strokes.without_repeats([lines[k] for k in order], 0.018 * size, max(8, round(0.04 * size)))
+
+    def is_ink(self, number: int) -> bool:
+        role = self.role(self.scene.shapes[number - 1])
+        return role.fill_is_ink or (role.stroke_is_ink and self.scene.shapes[number - 1].fill == "none")
+
+    def ink_lines(self) -> list[Polyline]:
+        lines, groups = [], []
+        for shape in self.scene.shapes:
+            role = self.role(shape)
+            if role.stroke_is_ink or role.fill_is_ink:
+                for line in self.lines[id(shape)]:
+                    lines.append(strokes.canonical(strokes.resample(line)))
+                    groups.append(int(self.elements[shape.element]))
+        order = strokes.stroke_order(lines, groups, self.size)
+        return [lines[k] for k in order]
+
+    # Stages -----------------------------------------------------------------------------------------------------
+
+    def drafts(self) -> list[Draft]:
+        drafts: list[Draft] = []
+        white = np.full_like(self.final, 255)
+        lines = self.sketch_lines()
+        canvas: Picture = white
+        if lines:
+            canvas = draw_lines(lines, self.size, SKETCH_COLOUR, SKETCH_WIDTH * self.size)
+            drafts.append(Draft("sketch", canvas, strokes.line_order(lines, timeline.changed(white, canvas))))
+        if self.inked:
+            ink = self.scene.paint(self.ink_paint, effects=False)
+            marks = timeline.changed(white, ink)
+            drafts.append(Draft("ink", ink, strokes.line_order(self.ink_lines(), marks)))
+        base = self.scene.topmost(lambda shape: (self.role(shape).base,) * 2)
+        drafts.append(
+            Draft(
+                "flats",
+                self.scene.paint(lambda shape: self.flat_paint(shape, details=False), effects=False),
+                self.painting_order(base),
+            )
+        )
+        flat = self.scene.paint(lambda shape: self.flat_paint(shape, details=True), effects=False)
+        drafts.append(Draft("details", flat, self.painting_order(self.numbers)))
+        drafts.append(Draft("shading", self.final, self.painting_order(self.all_numbers)))
+        return drafts
+
+
+def scene_process(placed: list[Placed], size: int, background: bool = False, **record: Any) -> DrawingProcess:
+    """How art on a canvas of `size` pixels is drawn. `background`: the first element lies behind all others.
+
+    The finished state equals the direct rendering pixel for pixel. Raises UnusableArt with a reason.
+    """
+    painter = _Painter(Scene(placed, size), background)
+    drawn = float((painter.final != 255).any(axis=2).mean())
+    if drawn < 0.01:
+        raise UnusableArt("all but blank")
+    weights: Mapping[str, float] = record.pop("weights", timeline.WEIGHTS)
+    return timeline.assemble(painter.drafts(), weights, **record)
+
+
+def svg_process(data: bytes, size: int = 256, **record: Any) -> DrawingProcess:
+    """How one SVG file is drawn; see `scene_process`."""
+    return scene_process([Placed(parse(data))], size, **record)

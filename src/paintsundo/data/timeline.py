@@ -1,0 +1,88 @@
+"""From pictures in order to a drawing process: which pixels change in each stage, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from paintsundo.data import process
+from paintsundo.data.brush import BAND, sweep
+from paintsundo.data.process import DONE, NEVER, DrawingProcess, Picture, Stage
+
+WEIGHTS: Mapping[str, float] = {
+    "sketch": 0.18,
+    "ink": 0.27,
+    "flats": 0.27,
+    "details": 0.13,
+    "shading": 0.15,
+}
+LEAST_CHANGE = 0.002  # stages changing a smaller share of the canvas are done together with the one before
+
+
+@dataclass
+class Draft:
+    """A stage before its place in time is known: the canvas at its end, and order keys (H, W), NaN = none of its own."""
+
+    name: str
+    picture: Picture
+    order: NDArray[np.float64]
+
+
+def nearest_known(values: NDArray[np.float64], wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fill NaN entries of (H, W) where `wanted` from the nearest known entry."""
+    unknown = np.isnan(values)
+    if not (unknown & wanted).any():
+        return values
+    near = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
+    return np.where(unknown, values[tuple(near)], values)
+
+
+def changed(before: Picture, after: Picture) -> NDArray[np.bool_]:
+    """Pixels (H, W) that differ between two pictures."""
+    return (before != after).any(axis=2)
+
+
+def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **record: Any) -> DrawingProcess:
+    """Lay stages out on the work axis; the last draft's picture is the finished one.
+
+    A stage that changes (almost) nothing is folded into the one before it. Inside a stage pixels change in the order
+    of the keys; those without a key of their own change with the nearest that has one. Raises ValueError when no
+    stage changes anything.
+    """
+    white = np.full_like(drafts[0].picture, 255)
+    least = LEAST_CHANGE * white[..., 0].size
+    kept: list[Draft] = []
+    for draft in drafts:
+        before = kept[-1].picture if kept else white
+        count = int(changed(before, draft.picture).sum())
+        if count == 0 or (count < least and not kept and draft is not drafts[-1]):
+            continue
+        if count < least and kept:
+            kept[-1] = Draft(kept[-1].name, draft.picture, kept[-1].order)
+        else:
+            kept.append(draft)
+    if not kept:
+        raise ValueError("nothing is drawn")
+    bounds = process.shares([draft.name for draft in kept], weights)
+    stages = []
+    before = white
+    for draft, begin, end in zip(kept, bounds[:-1], bounds[1:], strict=True):
+        mask = changed(before, draft.picture)
+        order = np.where(mask, draft.order, np.nan)
+        if np.isnan(order[mask]).all():
+            order = sweep(*mask.shape, BAND * mask.shape[0])
+        order = nearest_known(order, mask)
+        places = np.argsort(order[mask], kind="stable")
+        rank = np.empty(len(places))
+        rank[places] = np.arange(1, len(places) + 1)
+        reveal = np.full(mask.shape, NEVER, np.uint16)
+        low = np.floor(begin * DONE) + 1
+        reveal[mask] = np.round(low + (np.floor(end * DONE) - low) * rank / len(places)).astype(np.uint16)
+        stages.append(Stage(draft.name, draft.picture, reveal))
+        before = draft.picture
+    return DrawingProcess(tuple(stages), **record)
