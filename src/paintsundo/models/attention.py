@@ -12,8 +12,8 @@ from paintsundo.models.attention_window import AttentionWindow, extend_window
 
 AttentionBackend = Literal["sdpa", "xformers", "sliced"]
 
-# CUDA grids have at most 65535 blocks in their second and third dimension, and fused attention kernels put the batch
-# there; attention over time has a batch of B·h·w.
+# CUDA grids have at most 65535 blocks in their second and third dimension, where fused attention kernels put
+# the batch; attention over time has a batch of B·h·w.
 MAX_FUSED_BATCH = 65535
 # Scores held at once by the "sliced" backend: 2²⁴ float32 values are 64 MiB.
 MAX_SLICED_SCORES = 2**24
@@ -34,8 +34,8 @@ def attend(
         key: (B, m, heads·d).
         value: (B, m, heads·d).
         heads: number of heads.
-        backend: `sdpa` is PyTorch's fused attention, `xformers` that library's, `sliced` plain arithmetic on slices
-            of queries, for devices whose fused attention is missing or too large.
+        backend: `sdpa` is PyTorch's fused attention, `xformers` that library's, `sliced` plain arithmetic on
+            slices of queries, for devices whose fused attention is missing or too large.
         causal: query i sees keys 0 … i only.
 
     Returns:
@@ -54,7 +54,7 @@ def attend(
         return _sliced(q, k, v, causal).transpose(1, 2).flatten(2)
     if q.shape[0] > MAX_FUSED_BATCH and q.is_cuda:
         chunks = zip(*(x.split(MAX_FUSED_BATCH) for x in (q, k, v)), strict=True)
-        out = torch.cat([F.scaled_dot_product_attention(*chunk, is_causal=causal) for chunk in chunks])
+        out = torch.cat([F.scaled_dot_product_attention(a, b, c, is_causal=causal) for a, b, c in chunks])
     else:
         out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return out.transpose(1, 2).flatten(2)
@@ -138,8 +138,8 @@ class Attention(nn.Module):
 class TextImageAttention(Attention):
     """Cross-attention to words and to image embeddings, with keys and values of their own, outputs summed.
 
-    `to_out`(softmax(q k_text) v_text + s · softmax(q k_ip) v_ip), s = 1, or tanh(alpha) + 1 where it is learnable
-    (the decoupled cross-attention of IP-Adapter, Ye et al. 2023, as used by DynamiCrafter).
+    `to_out`(softmax(q k_text) v_text + s · softmax(q k_ip) v_ip), s = 1, or tanh(alpha) + 1 where it is
+    learnable (the decoupled cross-attention of IP-Adapter, Ye et al. 2023, as used by DynamiCrafter).
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class TextImageAttention(Attention):
             (B·T, n, query_dim).
         """
         query = self.to_q(tokens)
-        # All frames see the same words: their queries are one long sequence, and keys are projected once per clip.
+        # All frames see the same words: their queries are one sequence, and keys are projected once per clip.
         clip_query = query.view(text.shape[0], -1, query.shape[-1])
         out = self.attend(clip_query, self.to_k(text), self.to_v(text)).view_as(query)
         if self.image:

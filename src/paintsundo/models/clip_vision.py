@@ -25,9 +25,9 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 class FrameEmbeddings(nn.Module):
     """Patches of resized frames with positions resized by nearest neighbour; tensor names as in transformers.
 
-    The shorter side becomes as many patches as the network was trained on (16 of 14 pixels in the published one), the
-    longer side is rounded to patches; the grid of positions is resized by nearest neighbour, which PaintsUndo's
-    authors preferred to linear interpolation.
+    The shorter side becomes as many patches as the network was trained on (16 of 14 pixels in the published
+    one), the longer side is rounded to patches; the grid of positions is resized by nearest neighbour, which
+    the authors of PaintsUndo preferred to linear interpolation.
     """
 
     def __init__(self, config: CLIPVisionConfig) -> None:
@@ -120,8 +120,8 @@ class ClipVisionEncoder(CLIPVisionModelWithProjection):
         """Load from a local folder, in evaluation mode; names with and without `vision_model.` are read.
 
         Raises:
-            UserError: a file is missing or damaged, the configuration is another network's, or tensors are missing,
-                unknown or wrongly shaped.
+            UserError: a file is missing or damaged, the configuration is another network's, or tensors are
+                missing, unknown or wrongly shaped.
         """
         folder = Path(folder) / subfolder if subfolder else Path(folder)
         config = read_config(folder)
@@ -139,7 +139,7 @@ class ClipVisionEncoder(CLIPVisionModelWithProjection):
     def save_pretrained(  # type: ignore[override]
         self, folder: str | Path, *, torch_dtype: torch.dtype | None = None
     ) -> None:
-        """Write the network as published: names with `vision_model.`, whatever the version of transformers."""
+        """Write the network as published: names with `vision_model.` on every version of transformers."""
         tensors = self.state_dict()
         if torch_dtype is not None:
             tensors = cast_floating(tensors, torch_dtype)
@@ -150,7 +150,7 @@ class ClipVisionEncoder(CLIPVisionModelWithProjection):
 
 
 def _prefixed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Names as published: `vision_model.` before all but the projection, once; stored position indices dropped."""
+    """Names as published: `vision_model.` once before all but the projection; no stored position indices."""
     named = {}
     for name, tensor in tensors.items():
         while name.startswith("vision_model."):

@@ -28,8 +28,8 @@ def zero_initialised(module: nn.Module) -> nn.Module:
 class TemporalConv(nn.Conv3d):
     """Convolution over time alone: a `Conv3d` of kernel (3, 1, 1), padding (1, 0, 0), by its parameters.
 
-    It is computed as a two-dimensional convolution with kernel (3, 1) over (time, space), the same sums, for which
-    libraries have faster kernels and whose channels-last layout is that of the frames themselves.
+    It is computed as a two-dimensional convolution with kernel (3, 1) over (time, space), the same sums, for
+    which libraries have faster kernels and whose channels-last layout is that of the frames themselves.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Reading and writing one network of the official layout: a folder with `config.json` and one safetensors file."""
+"""Reading and writing one network of the official layout: a folder of `config.json` and safetensors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: str | Path, file_name: str) -> dict[str, torch.Tensor]:
-    """All tensors of a safetensors file, or of the shards that its index names; `UserError` where that fails."""
+    """All tensors of a safetensors file, or of the shards its index names; `UserError` where that fails."""
     path = Path(folder) / file_name
     index = path.with_name(path.name + ".index.json")
     paths = [path]
@@ -114,12 +114,12 @@ def write_network(
 
 
 class OfficialLayoutMixin:
-    """`from_pretrained` and `save_pretrained` for a folder in the official layout; before `ModelMixin` in the bases.
+    """`from_pretrained` and `save_pretrained` for the official layout; goes before `ModelMixin` in the bases.
 
     Attributes:
         weights_file: name of the safetensors file.
-        optional_config: configuration keys that the published files do not have, with the published behaviour as
-            their value; written only where they differ from it.
+        optional_config: configuration keys that the published files do not have, with the published behaviour
+            as their value; written only where they differ from it.
     """
 
     weights_file: ClassVar[str] = "model.safetensors"
@@ -143,8 +143,8 @@ class OfficialLayoutMixin:
             device: where to put it.
 
         Raises:
-            UserError: a file is missing or damaged, the configuration is another network's, or tensors are missing,
-                unknown or wrongly shaped.
+            UserError: a file is missing or damaged, the configuration is another network's, or tensors are
+                missing, unknown or wrongly shaped.
         """
         folder = Path(folder) / subfolder if subfolder else Path(folder)
         config = cls._known_config(read_config(folder), folder)
@@ -180,7 +180,7 @@ class OfficialLayoutMixin:
         write_network(folder, self.to_json_string(), tensors, self.weights_file)
 
     def to_json_string(self) -> str:
-        """The configuration as published: sorted keys, optional ones only where they are not at their default."""
+        """The configuration as published: sorted keys, optional ones only where not at their default."""
         config = self.config  # type: ignore[attr-defined]
         return published_json(
             (key, value)

@@ -93,7 +93,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest neighbour to the size of the next skip (twice the own, one less where that was odd), then a convolution."""
+    """Nearest neighbour to the size of the next skip (twice its own, or one less), then a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

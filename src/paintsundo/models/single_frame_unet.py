@@ -1,4 +1,4 @@
-"""The single-frame network: Stable Diffusion 1.5's UNet that also sees the finished picture and the operation step."""
+"""The single-frame network: SD 1.5's UNet, also given the finished picture and the operation step."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _OPERATION_SINUSOID_DIM = 256
 class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DConditionModel):
     """`UNet2DConditionModel` with two more conditions; configured by the same keys.
 
-    `config.in_channels` is the number of latent channels, as in the published `config.json`; `conv_in` takes twice as
-    many, [noisy latent, latent of the finished picture]. The operation step, 0 (finished) … 999 (first stroke), is
-    embedded like a timestep and added to its embedding, where SDXL adds its own conditions.
+    `config.in_channels` is the number of latent channels, as in the published `config.json`; `conv_in` takes
+    twice as many, [noisy latent, latent of the finished picture]. The operation step, 0 (finished) … 999
+    (first stroke), is embedded like a timestep and added to its embedding, where SDXL adds its own conditions.
     """
 
     weights_file = "diffusion_pytorch_model.safetensors"
     published_class_name: ClassVar[str] = "ModifiedUNet"
 
     # The signature is what diffusers' configuration machinery reads its keys from.
-    @functools.wraps(UNet2DConditionModel.__init__)
+    @functools.wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        conv = self.conv_in
+        conv: nn.Conv2d = self.conv_in  # type: ignore[has-type]
         self.conv_in = nn.Conv2d(
             2 * self.config.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding
         )
@@ -44,7 +44,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
     def get_aug_embed(
         self, emb: torch.Tensor, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """The embedding of the operation steps (B,), (B, E), which diffusers' `forward` adds to that of the timestep."""
+        """The embedding (B, E) of the operation steps, which diffusers' `forward` adds to the timestep's."""
         steps = added_cond_kwargs["operation_steps"].expand(emb.shape[0])
         return self.add_embedding(self.operation_proj(steps).to(emb.dtype))
 

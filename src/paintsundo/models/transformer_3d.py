@@ -12,7 +12,7 @@ from paintsundo.models.layers import clip_to_frames, frames_to_clip, group_norm,
 
 
 class SpatialTransformerBlock(nn.Module):
-    """Self-attention within a frame (and its window), attention to text and image, feed-forward; each residual."""
+    """Self-attention in a frame (and its window), attention to text and image, feed-forward; all residual."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The multi-frame network: a UNet over clips with spatial and temporal attention (VideoCrafter, DynamiCrafter)."""
+"""The multi-frame network: a UNet over clips with spatial and temporal attention (DynamiCrafter's)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _INIT_ATTENTION_HEADS = 8
 class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, ConfigMixin, PeftAdapterMixin):
     """Denoiser of clips of any number of frames.
 
-    The keys are those of the published `config.json`, with the published values as defaults, plus two optional ones,
-    which are written only where they differ from their default: `norm_num_groups` (groups of every GroupNorm) and
-    `attention_window` (the window that holds until `set_attention_window`).
+    The keys are those of the published `config.json`, with the published values as defaults, plus two
+    optional ones, which are written only where they differ from their default: `norm_num_groups` (groups of
+    every GroupNorm) and `attention_window` (the window that holds until `set_attention_window`).
 
     Args:
         in_channels: channels of the noisy latents and of the concatenated ones together.
@@ -232,8 +232,8 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
             context_text: words (B, 77, context_dim), the same for every frame.
             context_img: image embeddings (B, T, L, context_dim), a set for each frame.
             fs: frame strides (B,); `default_fs` without it.
-            concat_cond: latents (B, in_channels − C, T, h, w) concatenated to x: those of the given frames, zeros
-                elsewhere.
+            concat_cond: latents (B, in_channels − C, T, h, w) concatenated to x: those of the given frames,
+                zeros elsewhere.
             attention_window: `none`, `prv`, `first` or `roll` for this call; that of the network without it.
 
         Returns:

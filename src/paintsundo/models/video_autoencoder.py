@@ -21,8 +21,8 @@ from paintsundo.models.video_vae_encoder import Encoder
 class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, ConfigMixin):
     """ToonCrafter's autoencoder of clips (Xing et al. 2024).
 
-    The keys are those of the published `config.json`, with the published values as defaults, plus optional ones,
-    which are written only where they differ from their default.
+    The keys are those of the published `config.json`, with the published values as defaults, plus optional
+    ones, which are written only where they differ from their default.
 
     Args:
         ch: channels of level 0 and of the first convolution.
@@ -34,7 +34,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         resolution: that of training; for information.
         norm_num_groups: groups of every GroupNorm (optional).
         mid_attention: attention at the smallest resolution (optional).
-        combiner_levels: levels whose kept states are merged by attention; the others' by a 1×1 convolution (optional).
+        combiner_levels: levels whose kept states are merged by attention; others by a convolution (optional).
         combiner_heads: heads of that attention (optional).
         combiner_head_dim: width of such a head (optional).
         scale_factor: latents are the encoder's mode times this (optional).
@@ -85,7 +85,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         if not double_z or len(attn_resolutions):
             raise UserError("VideoAutoencoderKL computes double_z=True and attn_resolutions=[] only")
         channels = tuple(ch * multiplier for multiplier in ch_mult)
-        shared = {
+        shared: dict[str, Any] = {
             "channels": channels,
             "stem_channels": ch,
             "num_res_blocks": num_res_blocks,
@@ -125,8 +125,8 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
             frames: (B, 3, T, H, W) in [−1, 1]; H and W multiples of `downsampling`.
 
         Returns:
-            the distribution, unscaled, with frames folded into its batch (parameters (B·T, 2·z, h, w), T fastest,
-            log-variance clamped to [−30, 20]), and the kept states as `encode` returns them.
+            the distribution, unscaled, with frames folded into its batch (parameters (B·T, 2·z, h, w), T
+            fastest, log-variance clamped to [−30, 20]), and the kept states as `encode` returns them.
         """
         factor = self.downsampling
         if frames.shape[-2] % factor or frames.shape[-1] % factor:
@@ -150,8 +150,8 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
             generator: for that draw.
 
         Returns:
-            scaled latents (B, z, T, h, w), and the kept states of the first and last frame (B, C, 2, H', W'): those of
-            each level, level 0 first, then that of the first convolution.
+            scaled latents (B, z, T, h, w), and the kept states of the first and last frame (B, C, 2, H', W'):
+            those of each level, level 0 first, then that of the first convolution.
         """
         posterior, hidden = self.encode_distribution(frames)
         latents = posterior.sample(generator) if sample_posterior else posterior.mode()

@@ -140,7 +140,7 @@ class ConvCombiner(nn.Module):
 
 
 class AttentionCombiner(Attention):
-    """Attention of all tokens of all frames to those of the kept states of the first and last frame, residual."""
+    """Attention of all frames' tokens to the kept states of the first and last frame, residual."""
 
     def __init__(
         self, state_channels: int, channels: int, heads: int, head_dim: int, norm_groups: int

@@ -49,7 +49,7 @@ class Encoder(nn.Module):
     def forward(self, frames: torch.Tensor, num_frames: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """(B·T, 3, H, W) → moments (B·T, 2·z, h, w); states (B, C, 2, H', W') of the first and last frame.
 
-        The states are the output of each level before its downsampling, level 0 first, then that of `conv_in`.
+        The states are the output of each level before its downsampling, level 0 first, then `conv_in`'s.
         """
         hidden = self.conv_in(frames)
         stem = _ends(hidden, num_frames)
