@@ -1,0 +1,71 @@
+"""CLIP text encoders and their tokenizers, whatever prefix their files give the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from accelerate import init_empty_weights
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from paintsundo.errors import UserError
+from paintsundo.models.official_layout import (
+    cast_floating,
+    load_tensors,
+    read_config,
+    read_tensors,
+    write_network,
+)
+
+_WEIGHTS = "model.safetensors"
+_PREFIX = "text_model."
+# Written by older versions of transformers, or by classes with a projection on top: not part of the encoder.
+_IGNORED = ("embeddings.position_ids", "text_projection.weight", "logit_scale")
+
+
+def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> CLIPTextModel:
+    """Load a CLIP text encoder from a component folder (`config.json` and safetensors).
+
+    Raises:
+        UserError: a file is missing or damaged, or tensors do not fit.
+    """
+    settings = read_config(folder)
+    if settings.get("model_type") not in ("clip_text_model", "clip"):
+        raise UserError(
+            f"{folder} is no CLIP text encoder: its config.json says {settings.get('model_type')!r}"
+        )
+    config = CLIPTextConfig(**settings.get("text_config", settings))
+    with init_empty_weights(include_buffers=False):
+        network = CLIPTextModel(config)
+    tensors = match_prefix(read_tensors(folder, _WEIGHTS), network.state_dict())
+    load_tensors(network, cast_floating(tensors, dtype), folder / _WEIGHTS)
+    return network.eval()
+
+
+def match_prefix(tensors: Mapping[str, torch.Tensor], own_names: Collection[str]) -> dict[str, torch.Tensor]:
+    """Rename tensors so that they carry the `text_model.` prefix exactly where the network's own names do."""
+    with_prefix = any(name.startswith(_PREFIX) for name in own_names)
+    bare = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
+    return {(_PREFIX if with_prefix else "") + name: bare[name] for name in bare if name not in _IGNORED}
+
+
+def save_text_encoder(network: CLIPTextModel, folder: Path) -> None:
+    """Write a text encoder as the official checkpoints have it: without the prefix."""
+    bare = {name.removeprefix(_PREFIX): tensor for name, tensor in network.state_dict().items()}
+    write_network(folder, network.config.to_json_string(use_diff=False), bare, _WEIGHTS)
+
+
+def load_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Load a CLIP tokenizer (`vocab.json`, `merges.txt`, `tokenizer_config.json`).
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing")
+    try:
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"the tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,486 @@
+"""The whole way: picture → tag → prompt → keyframes → pairs → clips → film."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+
+from paintsundo.checkpoints import (
+    MultiFrameComponents,
+    SingleFrameComponents,
+    load_multi_frame,
+    load_single_frame,
+    load_tagger,
+)
+from paintsundo.conditioning import picture_file
+from paintsundo.conditioning.buckets import choose_bucket
+from paintsundo.conditioning.images import crop_notice, crop_to, open_picture, pad_to
+from paintsundo.diffusion import Guidance, build_scheduler
+from paintsundo.errors import UserError
+from paintsundo.models import set_attention_backend
+from paintsundo.pipelines.interpolation import (
+    InterpolationConditions,
+    decode_clip,
+    denoise_pairs,
+    encode_conditions,
+    join_clips,
+)
+from paintsundo.pipelines.keyframes import generate_keyframes
+from paintsundo.pipelines.options import (
+    InferOptions,
+    KeyframeOptions,
+    TagOptions,
+    VideoOptions,
+    check_keyframes,
+    check_video,
+)
+from paintsundo.pipelines.placement import Placement, choose_device, choose_dtype, choose_vae_dtype
+from paintsundo.pipelines.sizes import check_buckets, check_keyframe_size, keyframe_multiple, video_multiple
+from paintsundo.settings import as_schema, compose
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+OnStepEnd = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
+
+
+@dataclass
+class PaintsUndoOutput(BaseOutput):
+    """What the pipeline returns.
+
+    Attributes:
+        prompt: the words the keyframes were made with.
+        keyframes: finished … blank.
+        frames: the film, uint8 (N, H, W, 3), blank … finished.
+    """
+
+    prompt: str
+    keyframes: list[Image.Image]
+    frames: np.ndarray
+
+
+class PaintsUndoPipeline(DiffusionPipeline):
+    """Turns a finished picture into the film of its making.
+
+    All components are attributes and can be replaced: `pipe.video_unet = torch.compile(pipe.video_unet)`,
+    `pipe.keyframe_scheduler = …`. Options not given to a method are those of `keyframe_options`,
+    `video_options` and `tag_options`.
+    """
+
+    model_cpu_offload_seq = (
+        "keyframe_text_encoder->keyframe_vae->keyframe_unet->"
+        "video_text_encoder->video_vae->image_encoder->image_projection->video_unet"
+    )
+    _optional_components = ["tagger"]  # noqa: RUF012 (diffusers' own convention)
+
+    def __init__(
+        self,
+        keyframe_unet: Any,
+        keyframe_vae: Any,
+        keyframe_text_encoder: Any,
+        keyframe_tokenizer: Any,
+        keyframe_scheduler: Any,
+        video_unet: Any,
+        video_vae: Any,
+        video_text_encoder: Any,
+        video_tokenizer: Any,
+        image_encoder: Any,
+        image_projection: Any,
+        video_scheduler: Any,
+        tagger: Any = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            keyframe_unet=keyframe_unet,
+            keyframe_vae=keyframe_vae,
+            keyframe_text_encoder=keyframe_text_encoder,
+            keyframe_tokenizer=keyframe_tokenizer,
+            keyframe_scheduler=keyframe_scheduler,
+            video_unet=video_unet,
+            video_vae=video_vae,
+            video_text_encoder=video_text_encoder,
+            video_tokenizer=video_tokenizer,
+            image_encoder=image_encoder,
+            image_projection=image_projection,
+            video_scheduler=video_scheduler,
+            tagger=tagger,
+        )
+        self.placement = Placement(keyframe_unet.device, "high")
+        self.keyframe_options = KeyframeOptions()
+        self.video_options = VideoOptions()
+        self.tag_options = TagOptions()
+        self.batched_guidance = True
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        single_frame: str | os.PathLike[str] = "bundled",
+        multi_frame: str | os.PathLike[str] = "bundled",
+        tagger: str | os.PathLike[str] | None = "bundled",
+        torch_dtype: torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        options: InferOptions | None = None,
+    ) -> PaintsUndoPipeline:
+        """Load both models.
+
+        Args:
+            single_frame, multi_frame, tagger: each "bundled", a folder in the official layout, or a hub id;
+                without a tagger prompts have to be given.
+            torch_dtype: float32 on a CPU and float16 on a GPU by default.
+            device: a GPU where there is one by default.
+            options: sizes, steps, guidance, schedulers and where to compute; by default those that suit the
+                bundled models if one of them is asked for, the published ones otherwise.
+
+        Raises:
+            UserError: a checkpoint is missing, damaged, or another model's.
+        """
+        if options is None:
+            options = default_options("bundled" if "bundled" in (single_frame, multi_frame) else "official")
+        chosen = choose_device(str(device) if device is not None else options.runtime.device)
+        dtype = torch_dtype or choose_dtype(options.runtime.dtype, chosen)
+        placement = Placement(chosen, options.runtime.memory, options.runtime.seed_device)
+        single = load_single_frame(single_frame, dtype, placement.rest_device, choose_vae_dtype(dtype))
+        multi = load_multi_frame(multi_frame, dtype, placement.rest_device)
+        pipe = cls(
+            keyframe_unet=single.unet,
+            keyframe_vae=single.vae,
+            keyframe_text_encoder=single.text_encoder,
+            keyframe_tokenizer=single.tokenizer,
+            keyframe_scheduler=build_scheduler(options.keyframes.scheduler, "keyframes"),
+            video_unet=multi.unet,
+            video_vae=multi.vae,
+            video_text_encoder=multi.text_encoder,
+            video_tokenizer=multi.tokenizer,
+            image_encoder=multi.image_encoder,
+            image_projection=multi.image_projection,
+            video_scheduler=build_scheduler(options.video.scheduler, "video"),
+            tagger=None if tagger is None else load_tagger(tagger),
+        )
+        pipe.placement = placement
+        pipe.batched_guidance = options.runtime.guidance != "sequential"
+        pipe.keyframe_options = options.keyframes
+        pipe.video_options = options.video
+        pipe.tag_options = options.tags
+        for network in (*single.networks().values(), *multi.networks().values()):
+            set_attention_backend(network, options.runtime.attention)
+        return pipe
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:  # type: ignore[override]
+        """Write both models in the official layout, as `single_frame/` and `multi_frame/`."""
+        self.single_frame.save(Path(folder) / "single_frame")
+        self.multi_frame.save(Path(folder) / "multi_frame")
+
+    def to(self, *args: Any, **kwargs: Any) -> PaintsUndoPipeline:
+        """Move all networks, as in diffusers; from then on they stay on their device."""
+        moved = super().to(*args, **kwargs)
+        moved.placement = Placement(moved.device, "high", _seed_device(self.placement))
+        return moved
+
+    def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers: each network is on the device only while it works."""
+        super().enable_model_cpu_offload(*args, **kwargs)
+        self.placement = Placement(self._execution_device, "low", _seed_device(self.placement))
+
+    @property
+    def single_frame(self) -> SingleFrameComponents:
+        """The keyframe model's components as they are now."""
+        return SingleFrameComponents(
+            self.keyframe_unet, self.keyframe_vae, self.keyframe_text_encoder, self.keyframe_tokenizer
+        )
+
+    @property
+    def multi_frame(self) -> MultiFrameComponents:
+        """The video model's components as they are now."""
+        return MultiFrameComponents(
+            self.video_unet,
+            self.video_vae,
+            self.video_text_encoder,
+            self.video_tokenizer,
+            self.image_encoder,
+            self.image_projection,
+        )
+
+    def tag(self, image: Picture) -> str:
+        """The prompt for a picture.
+
+        Raises:
+            UserError: the pipeline was loaded without a tagger, or the picture cannot be read.
+        """
+        if self.tagger is None:
+            raise UserError("no tagger was loaded: give a prompt")
+        return self.tagger.tag(read_picture(image), **vars(self.tag_options))
+
+    @torch.inference_mode()
+    def generate_keyframes(
+        self,
+        image: Picture,
+        prompt: str | None = None,
+        operation_steps: Sequence[int] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: str | None = None,
+        seed: int | None = None,
+        fit: str | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> list[Image.Image]:
+        """Generate the states of a drawing.
+
+        Args:
+            image: the finished picture; scaled to cover the size and centre-cropped (`fit="crop"`), or
+                kept whole on white (`fit="pad"`).
+            prompt: by default the tagger's.
+            operation_steps: 0 (finished) … 999 (first stroke); sorted before use.
+            height, width: of the keyframes, pixels.
+            seed: of the one noise that all keyframes share.
+            callback_on_step_end: as in diffusers; sees and may replace `latents`.
+
+        Returns:
+            the fitted picture, one keyframe per operation step, a white canvas.
+
+        Raises:
+            UserError: an impossible size, step or picture.
+        """
+        options = _with(
+            self.keyframe_options,
+            operation_steps=None if operation_steps is None else list(operation_steps),
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            negative_prompt=negative_prompt,
+            seed=seed,
+            fit=fit,
+        )
+        check_keyframes(options)
+        check_keyframe_size(options.width, options.height, keyframe_multiple(self.keyframe_vae.config))
+        picture = fit_picture(read_picture(image), options)
+        if prompt is None:
+            prompt = self.tag(image)
+        steps = sorted(set(options.operation_steps))
+        with self._progress("keyframes", _passes(self.keyframe_scheduler, options)) as bar:
+            states = generate_keyframes(
+                self.single_frame,
+                self.keyframe_scheduler,
+                self.placement,
+                picture,
+                prompt,
+                options.negative_prompt,
+                steps,
+                options.num_inference_steps,
+                Guidance(options.guidance_scale, batched=self.batched_guidance),
+                options.seed,
+                self._on_step(bar, callback_on_step_end),
+            )
+        blank = np.full_like(picture, 255)
+        return [Image.fromarray(state) for state in (picture, *states, blank)]
+
+    def interpolate(
+        self,
+        keyframes: Sequence[Picture],
+        prompt: str | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        seed: int | None = None,
+        frame_stride: int | None = None,
+        attention_window: str | None = None,
+        buckets: Sequence[Sequence[int]] | None = None,
+        batch: int | None = None,
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> np.ndarray:
+        """Make the film between keyframes.
+
+        Args:
+            keyframes: finished … blank, both ends included, at least two.
+            prompt: of the video model; not the picture's tags.
+            seed: pair i draws its noise from seed + i.
+            frame_stride: the network's `fs`.
+            attention_window: "none", "prv", "first" or "roll".
+            buckets: [[height, width], …]; the one nearest to the first keyframe's shape is used for all.
+            batch: pairs computed together; does not change the film.
+
+        Returns:
+            uint8 (N, H, W, 3), blank … finished; N = pairs × (frames of a clip - 1).
+
+        Raises:
+            UserError: an impossible size or option, or fewer than two keyframes.
+        """
+        options = _with(
+            self.video_options,
+            prompt=prompt,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            seed=seed,
+            frame_stride=frame_stride,
+            attention_window=attention_window,
+            buckets=None if buckets is None else [list(bucket) for bucket in buckets],
+            batch=batch,
+        )
+        conditions = self.prepare_interpolation(keyframes, options)
+        latents = dict(self.sample_clips(conditions, options, callback_on_step_end=callback_on_step_end))
+        return join_clips([clip for _, clip in self.decode_clips(conditions, latents)])
+
+    def __call__(
+        self,
+        image: Picture,
+        prompt: str | None = None,
+        *,
+        keyframes: Mapping[str, Any] | None = None,
+        video: Mapping[str, Any] | None = None,
+    ) -> PaintsUndoOutput:
+        """Make the film of a picture's making.
+
+        Args:
+            image: the finished picture: a file, a PIL image, or uint8 (H, W, 3).
+            prompt: by default the tagger's.
+            keyframes: arguments for `generate_keyframes`.
+            video: arguments for `interpolate`.
+        """
+        picture = read_picture(image)
+        prompt = self.tag(picture) if prompt is None else prompt
+        states = self.generate_keyframes(picture, prompt, **(keyframes or {}))
+        return PaintsUndoOutput(
+            prompt=prompt, keyframes=states, frames=self.interpolate(states, **(video or {}))
+        )
+
+    # The interpolation in three parts, for callers that keep what is finished.
+
+    @torch.inference_mode()
+    def prepare_interpolation(
+        self, keyframes: Sequence[Picture], options: VideoOptions
+    ) -> InterpolationConditions:
+        """Encode keyframes (finished … blank), each once, at the bucket's size."""
+        check_video(options)
+        check_buckets(options.buckets, video_multiple(self.video_vae.config, self.video_unet.config))
+        if len(keyframes) < 2:
+            raise UserError(
+                f"{len(keyframes)} keyframes: at least two are needed, the finished picture and a blank"
+            )
+        pictures = [np.asarray(read_picture(keyframe)) for keyframe in keyframes]
+        height, width = choose_bucket(pictures[0].shape[0], pictures[0].shape[1], options.buckets)
+        with self._progress("reading keyframes", len(pictures)) as bar:
+            return encode_conditions(
+                self.multi_frame,
+                self.placement,
+                [crop_to(picture, width, height) for picture in pictures],
+                options.prompt,
+                options.negative_prompt,
+                self._video_guidance(options),
+                bar.update,
+            )
+
+    @torch.inference_mode()
+    def sample_clips(
+        self,
+        conditions: InterpolationConditions,
+        options: VideoOptions,
+        skip: Sequence[int] = (),
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield (pair, scaled latents (z, T, h, w) on the CPU, float32) for all pairs but those to skip."""
+        pairs = [pair for pair in range(conditions.pairs) if pair not in skip]
+        batches = [pairs[start : start + options.batch] for start in range(0, len(pairs), options.batch)]
+        if not batches:
+            return
+        with (
+            self._progress("in-between frames", len(batches) * _passes(self.video_scheduler, options)) as bar,
+            self.placement.using(self.video_unet),
+        ):
+            for batch in batches:
+                latents = denoise_pairs(
+                    self.multi_frame,
+                    self.video_scheduler,
+                    self.placement.device,
+                    self.placement.noise_device,
+                    conditions,
+                    batch,
+                    options.num_inference_steps,
+                    self._video_guidance(options),
+                    options.seed,
+                    options.frame_stride,
+                    options.attention_window,
+                    self._on_step(bar, callback_on_step_end),
+                )
+                yield from zip(batch, latents.cpu(), strict=True)
+
+    @torch.inference_mode()
+    def decode_clips(
+        self, conditions: InterpolationConditions, latents: Mapping[int, Tensor]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (pair, clip uint8 (T, H, W, 3), finished → blank) in the order of the pairs."""
+        with (
+            self._progress("decoding", len(latents)) as bar,
+            self.placement.using(self.video_vae),
+        ):
+            for pair in sorted(latents):
+                clip = decode_clip(self.multi_frame, self.placement.device, conditions, pair, latents[pair])
+                bar.update()
+                yield pair, clip
+
+    def _video_guidance(self, options: VideoOptions) -> Guidance:
+        return Guidance(options.guidance_scale, options.guidance_rescale, batched=self.batched_guidance)
+
+    def _progress(self, title: str, total: int) -> Any:
+        bar = self.progress_bar(total=total)
+        bar.set_description(title)
+        return bar
+
+    def _on_step(
+        self, bar: Any, callback: OnStepEnd | None
+    ) -> Callable[[int, Tensor, Tensor], Tensor | None]:
+        def on_step(index: int, timestep: Tensor, sample: Tensor) -> Tensor | None:
+            bar.update()
+            if callback is None:
+                return None
+            return (callback(self, index, timestep, {"latents": sample}) or {}).get("latents")
+
+        return on_step
+
+
+def default_options(models: str) -> InferOptions:
+    """The options that `configs/models/<models>.yaml` gives: "bundled" or "official"."""
+    return as_schema(compose("infer", [f"models={models}"]), InferOptions)
+
+
+def read_picture(image: Picture) -> Image.Image:
+    """A file, PIL image or uint8 array (H, W, 3) as an RGB PIL image."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return image if image.mode == "RGB" else picture_file._as_rgb(picture_file._upright(image))
+    return open_picture(image)
+
+
+def fit_picture(image: Image.Image, options: KeyframeOptions) -> np.ndarray:
+    """Bring a picture to the keyframes' size, uint8 (H, W, 3)."""
+    fit = crop_to if options.fit == "crop" else pad_to
+    return fit(np.asarray(image), options.width, options.height)
+
+
+def fit_notice(image: Image.Image, options: KeyframeOptions) -> str | None:
+    """One line saying what a crop removes; None if nothing is."""
+    return crop_notice(np.asarray(image), options.width, options.height) if options.fit == "crop" else None
+
+
+def _passes(scheduler: Any, options: KeyframeOptions | VideoOptions) -> int:
+    # Second-order samplers call the network more often than once a step.
+    scheduler.set_timesteps(options.num_inference_steps)
+    return len(scheduler.timesteps)
+
+
+def _with(options: Any, **changes: Any) -> Any:
+    return dataclasses.replace(options, **{key: value for key, value in changes.items() if value is not None})
+
+
+def _seed_device(placement: Placement) -> str:
+    return "cpu" if placement.noise_device.type == "cpu" else "auto"

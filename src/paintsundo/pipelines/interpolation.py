@@ -1,0 +1,196 @@
+"""Interpolation: the multi-frame model on every pair of neighbouring keyframes (finished → blank)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paintsundo.checkpoints import MultiFrameComponents
+from paintsundo.conditioning.images import to_model, to_uint8
+from paintsundo.conditioning.text import encode_prompts
+from paintsundo.diffusion import Guidance
+from paintsundo.pipelines.noise import draw, streams
+from paintsundo.pipelines.placement import Placement
+from paintsundo.pipelines.sampling import OnStep, denoise
+
+
+@dataclass
+class InterpolationConditions:
+    """What the video network and its decoder know of K keyframes, computed once for all K-1 pairs.
+
+    Attributes:
+        latents: scaled latents of the keyframes (K, z, h, w), float32.
+        hidden: the encoder's states, each (K, C, H', W'), waiting on the rest device.
+        image_contexts: image embeddings of each pair (K-1, T, L, C).
+        grey_context: those of two grey frames (1, T, L, C), for the negative pass; None without guidance.
+        text: prompt, and with guidance the negative prompt after it (1 or 2, 77, D).
+    """
+
+    latents: Tensor
+    hidden: list[Tensor]
+    image_contexts: Tensor
+    grey_context: Tensor | None
+    text: Tensor
+
+    @property
+    def pairs(self) -> int:
+        return len(self.image_contexts)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip, T."""
+        return self.image_contexts.shape[1]
+
+
+def encode_conditions(
+    parts: MultiFrameComponents,
+    placement: Placement,
+    pictures: Sequence[np.ndarray],
+    prompt: str,
+    negative_prompt: str,
+    guidance: Guidance,
+    on_keyframe: Callable[[], None],
+) -> InterpolationConditions:
+    """Encode K keyframes, uint8 (H, W, 3) of one size, each exactly once."""
+    device = placement.device
+    with placement.using(parts.text_encoder):
+        prompts = [prompt, negative_prompt] if guidance.active else [prompt]
+        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts)
+
+    latents, hidden = [], []
+    with placement.using(parts.vae):
+        for picture in pictures:
+            frame = to_model(picture)[None, :, None].to(device=device, dtype=parts.vae.dtype)
+            latent, states = parts.vae.encode(frame)
+            latents.append(latent[:, :, 0].float())
+            # A single frame is first and last at once; one copy of its states is enough.
+            hidden.append([state[:, :, 0].to(placement.rest_device) for state in states])
+            on_keyframe()
+
+    dtype = parts.image_encoder.dtype
+    with placement.using(parts.image_encoder):
+        tokens = torch.cat(
+            [
+                parts.image_encoder(to_model(picture)[None, :, None].to(device=device, dtype=dtype))[0]
+                for picture in pictures
+            ]
+        )
+        grey = None
+        if guidance.active:
+            height, width = pictures[0].shape[:2]
+            grey = parts.image_encoder(torch.zeros(1, 3, 1, height, width, device=device, dtype=dtype))[0]
+    with placement.using(parts.image_projection):
+        image_contexts = torch.cat(
+            [parts.image_projection(torch.stack(pair)[None]) for pair in itertools.pairwise(tokens)]
+        )
+        grey_context = (
+            None if grey is None else parts.image_projection(grey[None].expand(1, 2, *grey.shape[1:]))
+        )
+    return InterpolationConditions(
+        latents=torch.cat(latents),
+        hidden=[torch.cat(states) for states in zip(*hidden, strict=True)],
+        image_contexts=image_contexts,
+        grey_context=grey_context,
+        text=text,
+    )
+
+
+def denoise_pairs(
+    parts: MultiFrameComponents,
+    scheduler: Any,
+    device: torch.device,
+    noise_device: torch.device,
+    conditions: InterpolationConditions,
+    pairs: Sequence[int],
+    num_inference_steps: int,
+    guidance: Guidance,
+    seed: int,
+    frame_stride: int,
+    attention_window: str,
+    on_step: OnStep,
+) -> Tensor:
+    """Sample the latent clips of some pairs in one batch; the UNet must be on the device.
+
+    Pair i draws all its noise from its own stream, seeded with seed + i: its clip is the same in any batch.
+
+    Returns:
+        Scaled latents (len(pairs), z, T, h, w), float32, each clip from finished to blank.
+    """
+    rows = len(pairs)
+    channels, height, width = conditions.latents.shape[1:]
+    frames = conditions.frames
+    dtype = parts.unet.dtype
+    generators = streams([seed + index for index in pairs], noise_device)
+    noise = draw(generators, (channels, frames, height, width), device)
+
+    concat = torch.zeros(rows, channels, frames, height, width, device=device)
+    for row, index in enumerate(pairs):
+        concat[row, :, 0] = conditions.latents[index]
+        concat[row, :, -1] = conditions.latents[index + 1]
+
+    def context(text_row: int, image: Tensor) -> Mapping[str, Tensor]:
+        return {
+            "context_text": conditions.text[text_row : text_row + 1].to(dtype).expand(rows, -1, -1),
+            "context_img": image.to(dtype).expand(rows, -1, -1, -1),
+        }
+
+    def predict(sample: Tensor, timestep: Tensor, **inputs: Tensor) -> Tensor:
+        return parts.unet(sample.to(dtype), timestep, attention_window=attention_window, **inputs)
+
+    grey = conditions.grey_context
+    return denoise(
+        scheduler,
+        noise,
+        predict,
+        shared={
+            "fs": torch.full((rows,), frame_stride, device=device, dtype=torch.long),
+            "concat_cond": concat.to(dtype),
+        },
+        cond=context(0, conditions.image_contexts[list(pairs)]),
+        uncond=None if grey is None else context(1, grey),
+        guidance=guidance,
+        generators=generators,
+        num_inference_steps=num_inference_steps,
+        on_step=on_step,
+    )
+
+
+def decode_clip(
+    parts: MultiFrameComponents,
+    device: torch.device,
+    conditions: InterpolationConditions,
+    pair: int,
+    latents: Tensor,
+) -> np.ndarray:
+    """Decode one clip's latents (z, T, h, w) with both its keyframes; the autoencoder must be on the device.
+
+    Returns:
+        uint8 (T, H, W, 3), from the finished keyframe to the blank one.
+    """
+    dtype = parts.vae.dtype
+    hidden = [
+        torch.stack([state[pair], state[pair + 1]], dim=1)[None].to(device=device, dtype=dtype)
+        for state in conditions.hidden
+    ]
+    frames = parts.vae.decode(latents[None].to(device=device, dtype=dtype), hidden)
+    return np.stack([to_uint8(frame.float()) for frame in frames[0].transpose(0, 1)])
+
+
+def join_clips(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """Join clips (T, H, W, 3), given finished → blank, to a film (N, H, W, 3), blank → finished.
+
+    Each clip's last frame is the next clip's first and is left out, as published.
+    """
+    return np.concatenate([clip[:-1] for clip in clips])[::-1].copy()
+
+
+def frame_positions(pair: int, pairs: int, frames: int) -> list[tuple[int, int]]:
+    """Where the frames of a pair's clip of T frames go: (index in the clip, index in the film)."""
+    total = pairs * (frames - 1)
+    return [(index, total - 1 - (pair * (frames - 1) + index)) for index in range(frames - 1)]

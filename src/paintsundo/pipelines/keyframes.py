@@ -1,0 +1,93 @@
+"""Keyframes: all operation steps of a picture as one batch of the single-frame model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paintsundo.checkpoints import SingleFrameComponents
+from paintsundo.conditioning.images import to_model, to_uint8
+from paintsundo.conditioning.text import encode_prompts
+from paintsundo.diffusion import Guidance
+from paintsundo.pipelines.noise import draw, streams
+from paintsundo.pipelines.placement import Placement
+from paintsundo.pipelines.sampling import OnStep, denoise
+
+
+def generate_keyframes(
+    parts: SingleFrameComponents,
+    scheduler: Any,
+    placement: Placement,
+    picture: np.ndarray,
+    prompt: str,
+    negative_prompt: str,
+    operation_steps: Sequence[int],
+    num_inference_steps: int,
+    guidance: Guidance,
+    seed: int,
+    on_step: OnStep,
+) -> list[np.ndarray]:
+    """Generate the states of a drawing at the given operation steps.
+
+    Args:
+        picture: the finished picture, uint8 (H, W, 3), sides multiples of the autoencoder's factor.
+        operation_steps: 0 (finished) … 999 (first stroke), K of them.
+        seed: of the one stream of noise, the same for every row.
+
+    Returns:
+        K pictures, uint8 (H, W, 3), in the order of `operation_steps`.
+    """
+    device = placement.device
+    with placement.using(parts.text_encoder):
+        prompts = [prompt, negative_prompt] if guidance.active else [prompt]
+        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts)
+    with placement.using(parts.vae):
+        condition = encode_picture(parts.vae, picture, device)
+
+    rows = len(operation_steps)
+    # Equal seeds: every row sees the same noise, in the first draw and in those of a stochastic sampler.
+    generators = streams([seed] * rows, placement.noise_device)
+    noise = draw(generators, condition.shape[1:], device)
+    dtype = parts.unet.dtype
+
+    def predict(sample: Tensor, timestep: Tensor, **inputs: Tensor) -> Tensor:
+        return parts.unet(sample.to(dtype), timestep, **inputs).sample
+
+    with placement.using(parts.unet):
+        latents = denoise(
+            scheduler,
+            noise,
+            predict,
+            shared={
+                "operation_steps": torch.as_tensor(list(operation_steps), device=device),
+                "concat_conds": condition.to(dtype).expand(rows, *condition.shape[1:]),
+            },
+            cond={"encoder_hidden_states": _row(text, 0, rows, dtype)},
+            uncond={"encoder_hidden_states": _row(text, 1, rows, dtype)} if guidance.active else None,
+            guidance=guidance,
+            generators=generators,
+            num_inference_steps=num_inference_steps,
+            on_step=on_step,
+        )
+    with placement.using(parts.vae):
+        return [decode_picture(parts.vae, row[None]) for row in latents]
+
+
+def encode_picture(vae: Any, picture: np.ndarray, device: torch.device) -> Tensor:
+    """Encode a picture uint8 (H, W, 3) to its scaled latent (1, C, h, w), float32: the mode, not a sample."""
+    pixels = to_model(picture)[None].to(device=device, dtype=vae.dtype)
+    return vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
+
+
+def decode_picture(vae: Any, latents: Tensor) -> np.ndarray:
+    """Decode a scaled latent (1, C, h, w) to a picture uint8 (H, W, 3)."""
+    pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
+    return to_uint8(pixels[0].float())
+
+
+def _row(text: Tensor, index: int, rows: int, dtype: torch.dtype) -> Tensor:
+    return text[index : index + 1].to(dtype).expand(rows, -1, -1)

@@ -1,0 +1,165 @@
+"""The typed options of `infer.py`, and the checks that need no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from paintsundo.errors import UserError
+
+NUM_TRAIN_TIMESTEPS = 1000
+LAST_OPERATION_STEP = 999
+FORMATS = ("mp4", "gif", "webp", "sheet")
+
+
+@dataclass
+class ModelOptions:
+    """Where the networks come from: "bundled", a folder in the official layout, or a hub id."""
+
+    name: str = "bundled"
+    single_frame: str = "bundled"
+    multi_frame: str = "bundled"
+    tagger: str = "bundled"
+    lora: str | None = None
+    lora_scale: float = 1.0
+
+
+@dataclass
+class TagOptions:
+    """Probabilities, 0…1, above which a tag becomes part of the prompt."""
+
+    general_threshold: float = 0.35
+    character_threshold: float = 0.85
+
+
+@dataclass
+class KeyframeOptions:
+    """The single-frame stage. Sizes in pixels; operation steps 0 (finished) … 999 (first stroke)."""
+
+    operation_steps: list[int] = field(default_factory=lambda: [400, 600, 800, 900, 950, 999])
+    width: int = 512
+    height: int = 640
+    num_inference_steps: int = 50
+    guidance_scale: float = 3.0
+    negative_prompt: str = ""
+    seed: int = 12345
+    fit: str = "crop"
+    folder: str | None = None
+    scheduler: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class VideoOptions:
+    """The multi-frame stage. Buckets are [height, width] in pixels; pair i draws from seed + i."""
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    guidance_rescale: float = 0.7
+    seed: int = 123
+    fps: float = 4.0
+    frame_stride: int = 3
+    attention_window: str = "none"
+    buckets: list[list[int]] = field(default_factory=lambda: [[320, 512], [384, 448], [448, 384], [512, 320]])
+    batch: int = 1
+    formats: list[str] = field(default_factory=lambda: ["mp4"])
+    scheduler: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class RuntimeOptions:
+    """Where and how to compute; none of it changes the film by more than rounding, but `seed_device`."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    attention: str = "sdpa"
+    memory: str = "auto"
+    guidance: str = "auto"
+    seed_device: str = "auto"
+    progress: bool = True
+
+
+@dataclass
+class InferOptions:
+    """Everything `infer.py` can be told."""
+
+    input: str | None = None
+    output: str | None = None
+    prompt: str | None = None
+    overwrite: bool = False
+    models: ModelOptions = field(default_factory=ModelOptions)
+    tags: TagOptions = field(default_factory=TagOptions)
+    keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
+    video: VideoOptions = field(default_factory=VideoOptions)
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+
+    def check(self) -> None:
+        """Raise UserError for values that no model could work with."""
+        if not self.input and not self.keyframes.folder:
+            raise UserError("input is missing: input=PICTURE, a folder of pictures, or a glob pattern")
+        if not self.output:
+            raise UserError("output is missing: output=DIR, the folder to write to")
+        check_keyframes(self.keyframes)
+        check_video(self.video)
+        _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
+        _one_of("runtime.memory", self.runtime.memory, ("auto", "high", "low"))
+        _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
+        _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
+        _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))
+        for name, value in vars(self.tags).items():
+            if not 0 <= value <= 1:
+                raise UserError(f"tags.{name} is {value}: a probability from 0 to 1 is needed")
+
+
+def check_keyframes(options: KeyframeOptions) -> None:
+    """Raise UserError for impossible keyframe options (sizes are checked against the models later)."""
+    if not options.operation_steps:
+        raise UserError("keyframes.operation_steps is empty: at least one step from 0 to 999 is needed")
+    for step in options.operation_steps:
+        if not 0 <= step <= LAST_OPERATION_STEP:
+            raise UserError(
+                f"operation step {step} does not exist: "
+                f"steps go from 0 (finished) to {LAST_OPERATION_STEP} (first stroke)"
+            )
+    for name in ("width", "height"):
+        if getattr(options, name) < 1:
+            raise UserError(f"keyframes.{name} is {getattr(options, name)}: it must be at least 1 pixel")
+    _steps("keyframes.num_inference_steps", options.num_inference_steps)
+    _seed("keyframes.seed", options.seed)
+    _one_of("keyframes.fit", options.fit, ("crop", "pad"))
+
+
+def check_video(options: VideoOptions) -> None:
+    """Raise UserError for impossible video options (bucket sizes are checked against the models later)."""
+    _steps("video.num_inference_steps", options.num_inference_steps)
+    _seed("video.seed", options.seed)
+    _one_of("video.attention_window", options.attention_window, ("none", "prv", "first", "roll"))
+    if not options.buckets:
+        raise UserError("video.buckets is empty: [[height,width],…] is needed")
+    for bucket in options.buckets:
+        if len(bucket) != 2 or min(bucket) < 1:
+            raise UserError(f"video.buckets has {list(bucket)}: each must be [height,width] in pixels")
+    if options.batch < 1:
+        raise UserError(f"video.batch is {options.batch}: at least one pair at a time")
+    if not 0 < options.fps <= 240:
+        raise UserError(f"video.fps is {options.fps}: frames per second above 0 and up to 240 are possible")
+    if options.frame_stride < 0:
+        raise UserError(f"video.frame_stride is {options.frame_stride}: it cannot be negative")
+    for name in options.formats:
+        _one_of("video.formats", name, FORMATS)
+
+
+def _steps(name: str, value: int) -> None:
+    if not 1 <= value <= NUM_TRAIN_TIMESTEPS:
+        raise UserError(f"{name} is {value}: from 1 to {NUM_TRAIN_TIMESTEPS} steps are possible")
+
+
+def _seed(name: str, value: int) -> None:
+    if not 0 <= value < 2**63:
+        raise UserError(f"{name} is {value}: a whole number from 0 up is needed")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{name} cannot be {value!r}: choose from {', '.join(choices)}")

@@ -1,0 +1,88 @@
+"""Which device and number type to compute in, and which networks lie on the device when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from paintsundo.errors import UserError
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """ "auto" is the first CUDA device, Apple's GPU, or the CPU.
+
+    Raises:
+        UserError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"runtime.device cannot be {name!r}: auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"runtime.device={name}: torch finds {torch.cuda.device_count()} CUDA devices here")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("runtime.device=mps: torch finds no such device here")
+    if device.type not in ("cpu", "cuda", "mps", "xpu"):
+        raise UserError(f"runtime.device cannot be {name!r}: auto, cpu, cuda, cuda:1 or mps")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """ "auto" is float16 on a GPU, as published, and float32 on a CPU."""
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else torch.float16
+    return _DTYPES[name]
+
+
+def choose_vae_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The keyframe autoencoder's type: bfloat16 beside float16 networks, as published."""
+    return torch.bfloat16 if dtype == torch.float16 else dtype
+
+
+class Placement:
+    """Keeps networks on the computing device (memory "high") or brings each there while it works ("low").
+
+    Args:
+        device: where to compute.
+        memory: "high", "low", or "auto": low on a GPU, where networks move once in many seconds of work.
+        seed_device: "auto" draws noise on the computing device, as published; "cpu" on the CPU.
+    """
+
+    def __init__(self, device: torch.device, memory: str = "auto", seed_device: str = "auto") -> None:
+        self.device = device
+        self.low = memory == "low" or (memory == "auto" and device.type == "cuda")
+        self.noise_device = torch.device("cpu") if seed_device == "cpu" else device
+
+    @property
+    def rest_device(self) -> torch.device:
+        """Where networks and intermediate results wait."""
+        return torch.device("cpu") if self.low else self.device
+
+    @contextmanager
+    def using(self, *networks: nn.Module) -> Iterator[None]:
+        """Have these networks on the computing device inside the block."""
+        for network in networks:
+            _move(network, self.device)
+        try:
+            yield
+        finally:
+            if self.rest_device != self.device:
+                for network in networks:
+                    _move(network, self.rest_device)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+
+def _move(network: nn.Module, device: torch.device) -> None:
+    # Networks under accelerate's hooks are placed by those.
+    if not hasattr(network, "_hf_hook"):
+        network.to(device)
