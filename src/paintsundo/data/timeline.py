@@ -17,6 +17,7 @@ from paintsundo.data.process import DONE, NEVER, DrawingProcess, Picture, Stage
 WEIGHTS: Mapping[str, float] = {
     "sketch": 0.18,
     "ink": 0.27,
+    "line": 0.2,
     "flats": 0.27,
     "details": 0.13,
     "shading": 0.15,

@@ -1,0 +1,221 @@
+"""Gather openly licensed art into one small folder of archives that `build` reads.
+
+Packages come from the package tools present (npm; apt-get and dpkg), or from a folder of files downloaded before.
+Vector art is cut down to what is drawn, pictures to 512 pixels. Reserved files go into archives of their own, a few
+per set, for tests only. `manifest.json` lists every set with its package, licence and number of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import lzma
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from paintsundo.data.art_sets import SETS, Art, ArtSet, Subjects, learn_subjects
+from paintsundo.data.inputs import INDEX
+from paintsundo.data.scene import render
+from paintsundo.data.splits import is_reserved
+from paintsundo.data.svg_art import SvgArt, UnusableArt, parse
+from paintsundo.errors import UserError
+
+PICTURE_SIDE = 512
+RESERVED_KEPT = 60  # per set, for tests
+LEAST_SHAPES, MOST_SHAPES = 3, 300
+LARGEST = 60_000  # bytes of a vector file
+_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
+def _unpack(path: Path, folder: Path) -> Path:
+    """The content of a package file; npm's "package/" folder is stripped."""
+    if path.suffix == ".deb":
+        if shutil.which("dpkg") is None:
+            raise UserError(f"{path.name}: needs dpkg to be unpacked")
+        subprocess.run(["dpkg", "-x", str(path), str(folder)], check=True)
+        return folder
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "package"
+
+
+def _download(art_set: ArtSet, folder: Path) -> Path | None:
+    """Fetch a package with its own tool; None when the tool is missing or fails."""
+    if art_set.tool == "npm":
+        command = ["npm", "pack", "--silent", art_set.package]
+    else:
+        command = ["apt-get", "download", art_set.package]
+    if shutil.which(command[0]) is None:
+        return None
+    before = set(folder.iterdir())
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    new = sorted(set(folder.iterdir()) - before)
+    return new[0] if done.returncode == 0 and new else None
+
+
+def _downloaded(art_set: ArtSet, folder: Path) -> Path | None:
+    """A package file of this set already in `folder`."""
+    stem = re.sub(r"@[^@/]*$", "", art_set.package).lstrip("@").replace("/", "-")
+    pattern = f"{stem}-*.tgz" if art_set.tool == "npm" else f"{stem}_*.deb"
+    return next(iter(sorted(folder.glob(pattern))), None)
+
+
+def _shortened(markup: str, decimals: int) -> str:
+    """Markup with numbers rounded and blanks squeezed."""
+
+    def rounded(found: re.Match[str]) -> str:
+        text = f"{float(found[0]):.{decimals}f}".rstrip("0").rstrip(".")
+        return {"-0": "0", "": "0"}.get(text, text)
+
+    def data(found: re.Match[str]) -> str:
+        return re.sub(r"\s+", " ", re.sub(r"-?\d*\.\d+(?![\d.eE])", rounded, found[0]))
+
+    return re.sub(r'(?<= )(d|points)="[^"]*"', data, markup)
+
+
+def minified(data: bytes) -> bytes:
+    """A vector file reduced to what is drawn. Raises UnusableArt when that would change how it looks."""
+    art = parse(data)
+    if not LEAST_SHAPES <= len(art.shapes) <= MOST_SHAPES:
+        raise UnusableArt("too few or too many shapes")
+    box = " ".join(f"{value:g}" for value in art.view_box)
+
+    def document(art: SvgArt, decimals: int | None, size: str = "") -> str:
+        inner = art.markup()
+        inner = inner if decimals is None else _shortened(inner, decimals)
+        return f'{_HEAD}{size} viewBox="{box}">{inner}</svg>'
+
+    decimals = 2 if max(art.view_box[2:]) >= 64 else 3
+    small = document(art, decimals)
+    if len(small) > LARGEST:
+        raise UnusableArt("too large")
+    fixed = ' width="64" height="64"'
+    change = abs(render(document(art, None, fixed), 64).astype(int) - render(document(art, decimals, fixed), 64))
+    return small.encode() if change.mean() < 0.5 else document(art, None).encode()
+
+
+def shrunk(data: bytes) -> bytes:
+    """A picture of at most 512 pixels as JPEG, transparency over white. Raises UnusableArt for unreadable ones."""
+    try:
+        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UnusableArt(f"unreadable: {error}") from error
+    if min(picture.size) < 96 or max(picture.size) > 3 * min(picture.size):
+        raise UnusableArt("too small or too narrow")
+    white = Image.new("RGBA", picture.size, "white")
+    plain = Image.alpha_composite(white, picture).convert("RGB")
+    plain.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    plain.save(out, "JPEG", quality=88, optimize=True)
+    return out.getvalue()
+
+
+def is_picture(art: Art) -> bool:
+    """Raster, not vector."""
+    return not art.data.lstrip()[:5].startswith((b"<?xml", b"<svg", b"<!DOC", b"<!--"))
+
+
+def _write(path: Path, files: dict[str, bytes]) -> None:
+    """A deterministic tar, compressed when its name says so."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    data = raw.getvalue()
+    path.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME) if path.suffix == ".xz" else data)
+
+
+def _chosen(art_set: ArtSet, folder: Path, subjects: Subjects) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, int]]:
+    """The files of a set for use, its reserved files, and why files were left out; each with its index."""
+    parts: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
+    indexes: tuple[list[str], list[str]] = ([], [])
+    left_out: dict[str, int] = {}
+    found = sorted(art_set.collect(folder, subjects), key=lambda art: hashlib.sha256(art.stem.encode()).hexdigest())
+    seen = set()
+    for art in found:
+        kind = int(is_reserved(art.stem))
+        if len(parts[kind]) >= (RESERVED_KEPT if kind else art_set.most or len(found)):
+            continue
+        try:
+            picture = is_picture(art)
+            data = shrunk(art.data) if picture else minified(art.data)
+        except UnusableArt as error:
+            reason = str(error).split(":")[0]
+            left_out[reason] = left_out.get(reason, 0) + 1
+            continue
+        name = f"{art.stem}.{'jpg' if picture else 'svg'}"
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in seen or name in parts[kind]:
+            left_out["seen before"] = left_out.get("seen before", 0) + 1
+            continue
+        seen.add(digest)
+        parts[kind][name] = data
+        record = {
+            "file": name,
+            "subject": art.subject,
+            "tags": list(art.tags),
+            "source": f"{art_set.name}/{art.stem}",
+            "licence": art.licence,
+            "author": art.author,
+        }
+        indexes[kind].append(json.dumps(record, ensure_ascii=False))
+    for part, index in zip(parts, indexes, strict=True):
+        if part:
+            part[INDEX] = ("\n".join(index) + "\n").encode()
+    return parts[0], parts[1], left_out
+
+
+def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | None = None) -> dict[str, Any]:
+    """Write the archives of the chosen sets (all by default) and the manifest; returns the manifest.
+
+    Raises UserError for unknown sets or when a package is neither at hand nor to be had.
+    """
+    unknown = set(sets or []) - {art_set.name for art_set in SETS}
+    if unknown:
+        raise UserError(f"unknown set {sorted(unknown)[0]}; the sets are {', '.join(s.name for s in SETS)}")
+    wanted = [art_set for art_set in SETS if not sets or art_set.name in sets]
+    named = ("openmoji", "noto")  # they say which name is which code point
+    needed = list({s.package: s for s in [*wanted, *(s for s in SETS if s.name in named)]}.values())
+    with tempfile.TemporaryDirectory() as temporary:
+        folders: dict[str, Path] = {}
+        missing = []
+        for art_set in needed:
+            path = _downloaded(art_set, downloads) if downloads else None
+            path = path or _download(art_set, Path(temporary))
+            if path is None:
+                missing.append(art_set.package)
+                continue
+            folders[art_set.package] = _unpack(path, Path(temporary) / art_set.name)
+        if missing and len(missing) == len(needed):
+            raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)")
+        subjects = learn_subjects({s.name: folders[s.package] for s in needed if s.package in folders})
+        output.mkdir(parents=True, exist_ok=True)
+        manifest: dict[str, Any] = {"sets": {}, "missing": missing}
+        for art_set in wanted:
+            if art_set.package not in folders:
+                continue
+            used, reserved, left_out = _chosen(art_set, folders[art_set.package], subjects)
+            suffix = ".tar" if any(name.endswith(".jpg") for name in used) else ".tar.xz"
+            _write(output / f"{art_set.name}{suffix}", used)
+            if reserved:
+                _write(output / f"{art_set.name}-reserved{suffix}", reserved)
+            manifest["sets"][art_set.name] = {
+                "package": f"{art_set.tool}: {art_set.package}",
+                "licence": art_set.licence,
+                "files": len(used) - 1,
+                "reserved": max(0, len(reserved) - 1),
+                "left_out": left_out,
+                "bytes": sum(p.stat().st_size for p in output.glob(f"{art_set.name}*{suffix}")),
+            }
+    (output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return manifest

@@ -1,0 +1,214 @@
+"""Openly licensed art inside public packages: where each set lies, what its files show, and under which licence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paintsundo.data.splits import SKIN_TONES, tones, without_tone
+
+_XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+_VARIATION = re.compile(r"-?FE0F", re.I)
+
+
+@dataclass(frozen=True)
+class Art:
+    """One file of a set: its stem, its bytes and what goes into the index."""
+
+    stem: str
+    data: bytes
+    subject: str
+    tags: tuple[str, ...]
+    author: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class ArtSet:
+    """A set of files in one package. `collect` reads them from the unpacked package."""
+
+    name: str
+    tool: str  # "npm" or "apt"
+    package: str
+    licence: str
+    collect: Callable[[Path, Subjects], Iterator[Art]]
+    most: int | None = None  # at most so many files, chosen by hash
+
+
+class Subjects:
+    """Names and code points of emoji, so that one subject has one name in every set; tags by code point."""
+
+    def __init__(self) -> None:
+        self.code_points: dict[str, str] = {}  # name -> code points
+        self.tags: dict[str, tuple[str, ...]] = {}
+
+    def of_code_points(self, code: str) -> str:
+        """The subject of a code point sequence: no variation selectors, no skin tones."""
+        return without_tone(_VARIATION.sub("", code.upper())).upper()
+
+    def of_name(self, name: str) -> str:
+        """The subject of a CLDR-like name; the name itself where its code points are unknown."""
+        plain = without_tone(name)
+        return self.code_points.get(plain, plain)
+
+
+def _words(*texts: str) -> tuple[str, ...]:
+    """Lower-case tags without repeats."""
+    parts = (part.strip().lower() for text in texts for part in re.split(r"[,;]", text))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def keeps_variant(stem: str, subject: str) -> bool:
+    """Of a subject's near-identical skin-tone variants keep the toneless one and one more, the same in every set."""
+    count = tones(stem)
+    if count == 0:
+        return True
+    if count > 1:
+        return False
+    chosen = int(hashlib.sha256(subject.encode()).hexdigest()[:4], 16) % len(SKIN_TONES)
+    code = f"1F3F{'BCDEF'[chosen]}"
+    name = SKIN_TONES[chosen]
+    return code in stem.upper() or re.search(rf"(?<!medium)-{name}(-skin-tone)?$", stem) is not None
+
+
+def learn_subjects(folders: dict[str, Path]) -> Subjects:
+    """Read names, code points and tags from the packages that state them."""
+    subjects = Subjects()
+    openmoji, noto = folders.get("openmoji"), folders.get("noto")
+    if noto is not None:
+        for code, name in json.loads((noto / "chars.json").read_text()).items():
+            if not tones(name):
+                subjects.code_points.setdefault(name, subjects.of_code_points(code))
+    if openmoji is not None:
+        for entry in json.loads((openmoji / "data" / "openmoji.json").read_text()):
+            subject = subjects.of_code_points(entry["hexcode"])
+            if not entry["skintone"]:
+                name = re.sub(r"[^a-z0-9]+", "-", entry["annotation"].lower()).strip("-")
+                subjects.code_points.setdefault(name, subject)
+                tags = _words(entry["annotation"], entry["subgroups"].replace("-", " "), entry["group"].replace("-", " "))
+                subjects.tags.setdefault(subject, (*tags, *_words(entry["tags"])[:6]))
+    return subjects
+
+
+def _openmoji(folder: Path, subjects: Subjects) -> Iterator[Art]:
+    authors = {
+        entry["hexcode"]: entry["openmoji_author"]
+        for entry in json.loads((folder / "data" / "openmoji.json").read_text())
+    }
+    for path in sorted((folder / "color" / "svg").glob("*.svg")):
+        subject = subjects.of_code_points(path.stem)
+        if keeps_variant(path.stem, subject):
+            tags = ("outlined", "flat colours", *subjects.tags.get(subject, ()))
+            yield Art(path.stem, path.read_bytes(), subject, tags, authors.get(path.stem, ""), "CC-BY-SA-4.0")
+
+
+def _noto(folder: Path, subjects: Subjects) -> Iterator[Art]:
+    found: dict[str, Any] = json.loads((folder / "icons.json").read_text())
+    width, height = found.get("width", 16), found.get("height", 16)
+    for name, icon in sorted(found["icons"].items()):
+        subject = subjects.of_name(name)
+        if icon.get("hidden") or not keeps_variant(name, subject):
+            continue
+        box = f"0 0 {icon.get('width', width)} {icon.get('height', height)}"
+        markup = f'<svg xmlns="http://www.w3.org/2000/svg" {_XLINK} viewBox="{box}">{icon["body"]}</svg>'
+        tags = ("no outlines", *subjects.tags.get(subject, _words(without_tone(name).replace("-", " "))))
+        yield Art(name, markup.encode(), subject, tags, "Google", "Apache-2.0")
+
+
+def _fluent(style: str) -> Callable[[Path, Subjects], Iterator[Art]]:
+    def collect(folder: Path, subjects: Subjects) -> Iterator[Art]:
+        for path in sorted((folder / "icons" / style).glob("*.svg")):
+            subject = subjects.of_name(path.stem)
+            if keeps_variant(path.stem, subject):
+                known = subjects.tags.get(subject, _words(without_tone(path.stem).replace("-", " ")))
+                look = "flat colours" if style == "flat" else "shaded"
+                yield Art(path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT")
+
+    return collect
+
+
+def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
+    root = folder / "usr" / "share" / "openclipart" / "svg"
+    for path in sorted(root.rglob("*.svg")):
+        data = path.read_bytes()
+        if len(data) > 60_000 or b"<image" in data:
+            continue
+        text = data.decode("utf-8", "replace")
+        if "www.w3.org/2000/svg" not in text:
+            data = data.replace(b"<svg", b'<svg xmlns="http://www.w3.org/2000/svg"', 1)
+        keywords = re.findall(r"<rdf:li>([^<]{2,30})</rdf:li>", text)
+        titles = [title.strip() for title in re.findall(r"<dc:title>([^<]*)</dc:title>", text)]
+        author = re.search(r"<dc:creator>.*?<dc:title>([^<]*)</dc:title>", text, re.S)
+        folders = [part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"]
+        tags = ("clip art", *_words(*keywords, *folders))[:12]
+        title = titles[0].lower() if titles and titles[0] else path.stem
+        yield Art(path.stem, data, title, tags, author[1].strip() if author else "", "public domain")
+
+
+def _licences(copyright_file: Path) -> list[tuple[re.Pattern[str], str, str]]:
+    """(file pattern, licence, holder) of a machine-readable Debian copyright file, later entries first."""
+    found = []
+    for block in re.split(r"\n\s*\n", copyright_file.read_text(errors="replace")):
+        fields = dict(re.findall(r"^(Files|Copyright|License):[ \t]*((?:.*)(?:\n[ \t]+.*)*)", block, re.M))
+        if "Files" in fields and "License" in fields:
+            for pattern in fields["Files"].split():
+                glob = re.compile(".*".join(map(re.escape, pattern.split("*"))) + "$")
+                holder = re.sub(r"\s+", " ", fields.get("Copyright", "")).strip()
+                found.append((glob, fields["License"].split("\n")[0].strip(), holder))
+    return found[::-1]
+
+
+def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Art]]:
+    """Pictures whose path matches `wanted` and whose stated licence matches `allowed`; one size of each."""
+
+    def collect(folder: Path, subjects: Subjects) -> Iterator[Art]:
+        rules = [rule for path in folder.glob("usr/share/doc/*/copyright") for rule in _licences(path)]
+        seen = set()
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder).as_posix()
+            if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp") or not path.is_file() or path.is_symlink():
+                continue
+            if not re.search(wanted, relative):
+                continue
+            name = relative.split("/contents/")[0].rsplit("/", 1)[-1] if "/contents/" in relative else path.stem
+            subject = re.sub(r"_\d+x\d+.*$", "", name).lower()
+            if subject in seen:
+                continue
+            for pattern, licence, holder in rules:
+                if pattern.search(relative) and re.search(allowed, licence):
+                    seen.add(subject)
+                    words = re.sub(r"[-_ ]?by[-_ ].*$", "", subject.replace("_", " "))
+                    yield Art(subject, path.read_bytes(), subject, ("photo", *_words(words)), holder, licence)
+                    break
+                if pattern.search(relative):
+                    break
+
+    return collect
+
+
+_FREE = r"CC0|CC-BY|public-domain|Expat|GPL-2"
+
+SETS: tuple[ArtSet, ...] = (
+    ArtSet("openmoji", "npm", "openmoji@17", "CC BY-SA 4.0", _openmoji),
+    ArtSet("noto", "npm", "@iconify-json/noto@1.2", "Apache 2.0", _noto),
+    ArtSet("fluent-flat", "npm", "fluentui-emoji@1.3", "MIT", _fluent("flat")),
+    ArtSet("fluent-modern", "npm", "fluentui-emoji@1.3", "MIT", _fluent("modern"), most=900),
+    ArtSet("openclipart", "apt", "openclipart-svg", "public domain", _openclipart, most=2500),
+    ArtSet("lomiri-16.04", "apt", "lomiri-wallpapers-16.04", "per file", _photos(_FREE, r"backgrounds/")),
+    ArtSet("lomiri-20.04", "apt", "lomiri-wallpapers-20.04", "per file", _photos(_FREE, r"backgrounds/")),
+    ArtSet("mate", "apt", "mate-backgrounds", "per file", _photos(_FREE, r"/(nature|abstract)/")),
+    ArtSet(
+        "plasma",
+        "apt",
+        "plasma-workspace-wallpapers",
+        "per file",
+        _photos(_FREE, r"wallpapers/[^/]+/contents/images/\d"),
+    ),
+    ArtSet("ukui", "apt", "ukui-wallpapers", "per file", _photos(_FREE, r"backgrounds/")),
+    ArtSet("tuxpaint", "apt", "tuxpaint-stamps-default", "per file", _photos(_FREE, r"/stamps/(animals|food|plants|town|vehicles|household|hobbies|clothes|naturalforces|space)/(?!.*cartoon)"), most=220),
+)

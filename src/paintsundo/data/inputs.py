@@ -1,0 +1,114 @@
+"""What to build from: single files, folders and archives of SVGs or pictures, with what is known about each file.
+
+An `index.jsonl` beside the files (or inside an archive) may give, per line, {"file", "subject", "tags", "source",
+"licence", "author"}; without it the file name is the subject.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from paintsundo.data.splits import split_of
+from paintsundo.errors import UserError
+
+SVG_SUFFIXES = {".svg"}
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+INDEX = "index.jsonl"
+_RECORD = ("subject", "tags", "source", "licence", "author")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A source file in memory and its record."""
+
+    name: str
+    data: bytes
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
+    def split(self) -> str:
+        return split_of(self.stem, self.record["subject"])
+
+
+def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    if not name.endswith("/"):
+                        yield name, archive.read(name)
+            return
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile():
+                    stream = archive.extractfile(member)
+                    assert stream is not None
+                    yield member.name, stream.read()
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as an archive ({error})") from error
+
+
+def is_archive(path: Path) -> bool:
+    """Tar (compressed or not) and zip files, by name."""
+    return path.suffix in (".tar", ".zip", ".tgz") or ".tar." in path.name
+
+
+def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Wanted files and indexes in a file, folder or archive; archives directly in a folder are opened too."""
+    wanted = suffixes | {Path(INDEX).suffix}
+    if path.is_dir():
+        for child in sorted(path.rglob("*")):
+            if child.is_file() and is_archive(child) and child.parent == path:
+                for name, data in _archive_members(child):
+                    if PurePosixPath(name).suffix.lower() in wanted:
+                        yield f"{child.name.split('.')[0]}/{name}", data
+            elif child.is_file() and child.suffix.lower() in wanted:
+                yield child.relative_to(path).as_posix(), child.read_bytes()
+    elif is_archive(path):
+        yield from (found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted)
+    else:
+        yield path.name, path.read_bytes()
+
+
+def read_items(path: Path, suffixes: set[str], sets: Iterable[str] = ()) -> list[Item]:
+    """All files of these suffixes under `path`, in an order that mixes sets but is always the same.
+
+    `sets`: keep only files whose record names one of these sets (the part of "source" before a slash).
+    Raises UserError when there is nothing to read.
+    """
+    if not path.exists():
+        raise UserError(f"input {path} does not exist")
+    records: dict[str, dict[str, Any]] = {}
+    files: dict[str, bytes] = {}
+    for name, data in _members(path, suffixes):
+        if PurePosixPath(name).name == INDEX:
+            folder = str(PurePosixPath(name).parent)
+            for line in data.decode().splitlines():
+                record = json.loads(line)
+                records[str(PurePosixPath(folder) / record["file"])] = record
+        else:
+            files[name] = data
+    chosen = set(sets)
+    items = []
+    for name, data in files.items():
+        found = records.get(str(PurePosixPath(name)), {})
+        record = {key: found[key] for key in _RECORD if key in found}
+        record.setdefault("subject", PurePosixPath(name).stem)
+        record.setdefault("source", name)
+        if not chosen or record["source"].split("/")[0] in chosen:
+            items.append(Item(name, data, record))
+    if not items:
+        raise UserError(f"input {path} holds no {' / '.join(sorted(suffixes))} files")
+    items.sort(key=lambda item: hashlib.sha256(item.name.encode()).hexdigest())
+    return items

@@ -1,0 +1,205 @@
+"""Data sets on disk: uncompressed WebDataset tars of drawing processes, and fast reading of them.
+
+A sample is `KEY.pictures.png` (the stages' pictures one below the other), `KEY.reveals.png` (16 bit, the reveal maps
+likewise) and `KEY.json` (everything else). `manifest.json` lists the shards; every shard belongs to one split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from paintsundo.data.process import NEVER, DrawingProcess, Stage
+from paintsundo.errors import UserError
+
+FORMAT = 1
+PER_SHARD = 500
+_RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "version")
+
+
+def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
+    """A process as the members of one sample: suffix -> bytes."""
+    pictures, reveals = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(
+        pictures, "PNG", compress_level=3
+    )
+    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(reveals, "PNG", compress_level=3)
+    record = {
+        "stages": [stage.name for stage in process.stages],
+        "height": process.size[0],
+        "width": process.size[1],
+        "tags": list(process.tags),
+        **{name: getattr(process, name) for name in _RECORD},
+        **process.extra,
+        **more,
+    }
+    text = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    return {"pictures.png": pictures.getvalue(), "reveals.png": reveals.getvalue(), "json": text.encode()}
+
+
+def _arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
+    """(S, H, W, 3) pictures, (S, H, W) reveal maps, record."""
+    record = json.loads(members["json"])
+    shape = (len(record["stages"]), record["height"], record["width"])
+    pictures = np.asarray(Image.open(io.BytesIO(members["pictures.png"])), np.uint8).reshape(*shape, 3)
+    reveals = np.asarray(Image.open(io.BytesIO(members["reveals.png"]))).astype(np.uint16, copy=False).reshape(shape)
+    return pictures, reveals, record
+
+
+def decode(members: dict[str, bytes]) -> DrawingProcess:
+    """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
+    pictures, reveals, record = _arrays(members)
+    names = record.pop("stages")
+    known = {name: record.pop(name) for name in _RECORD}
+    tags = tuple(record.pop("tags"))
+    stages = tuple(Stage(*parts) for parts in zip(names, pictures, reveals, strict=True))
+    return DrawingProcess(stages, tags=tags, extra=record, **known)
+
+
+class ShardWriter:
+    """Writes samples into numbered tars of `per_shard` samples, each of one split; equal samples give equal bytes."""
+
+    def __init__(self, folder: Path, per_shard: int = PER_SHARD):
+        self.folder, self.per_shard = folder, per_shard
+        self.shards: list[dict[str, Any]] = []
+        self._open: dict[str, tuple[tarfile.TarFile, dict[str, Any]]] = {}
+        self._samples = 0
+
+    def write(self, members: dict[str, bytes], split: str) -> None:
+        """Add one sample."""
+        if split not in self._open:
+            shard = {"file": f"{len(self.shards):05d}.tar", "split": split, "samples": 0}
+            self.shards.append(shard)
+            self._open[split] = (tarfile.open(self.folder / str(shard["file"]), "w"), shard)
+        archive, shard = self._open[split]
+        for suffix, data in members.items():
+            member = tarfile.TarInfo(f"{self._samples:07d}.{suffix}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        self._samples += 1
+        shard["samples"] += 1
+        if shard["samples"] == self.per_shard:
+            self._finish(split)
+
+    def _finish(self, split: str) -> None:
+        archive, shard = self._open.pop(split)
+        archive.close()
+        path = self.folder / shard["file"]
+        shard["bytes"] = path.stat().st_size
+        with path.open("rb") as stream:
+            shard["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(
+                hashlib, "file_digest"
+            ) else hashlib.sha256(stream.read()).hexdigest()
+
+    def close(self) -> list[dict[str, Any]]:
+        """Finish all shards and return their entries for the manifest."""
+        for split in list(self._open):
+            self._finish(split)
+        return self.shards
+
+
+def read_manifest(dataset: str | Path) -> dict[str, Any]:
+    """The manifest of a data set. Raises UserError when there is none."""
+    path = Path(dataset) / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{dataset} is not a data set: it has no manifest.json") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    if manifest.get("format") != FORMAT:
+        raise UserError(f"{path}: format {manifest.get('format')!r} is not {FORMAT}")
+    return manifest
+
+
+def read_samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, suffix -> bytes) of each sample of a shard, in order."""
+    key, members = "", {}
+    with tarfile.open(shard, "r:") as archive:
+        for member in archive:
+            name, _, suffix = member.name.partition(".")
+            if name != key:
+                if members:
+                    yield key, members
+                key, members = name, {}
+            stream = archive.extractfile(member)
+            if stream is not None:
+                members[suffix] = stream.read()
+    if members:
+        yield key, members
+
+
+def _shards(dataset: str | Path, split: str | None) -> list[Path]:
+    manifest = read_manifest(dataset)
+    chosen = [shard["file"] for shard in manifest["shards"] if split in (None, shard["split"])]
+    if not chosen:
+        raise UserError(f"{dataset} holds no {split} samples")
+    return [Path(dataset) / name for name in chosen]
+
+
+def read_processes(
+    dataset: str | Path, workers: int | None = None, split: str | None = None
+) -> Iterator[DrawingProcess]:
+    """All processes of a data set (of one split), in order, decoded by `workers` threads."""
+    workers = workers or os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        for shard in _shards(dataset, split):
+            batch: list[dict[str, bytes]] = []
+            for _, members in read_samples(shard):
+                batch.append(members)
+                if len(batch) == 4 * workers:
+                    yield from pool.map(decode, batch)
+                    batch = []
+            yield from pool.map(decode, batch)
+
+
+def load_arrays(
+    dataset: str | Path, workers: int | None = None, limit: int | None = None, split: str | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[dict[str, Any]]]:
+    """A data set in memory: pictures (P, S, H, W, 3), reveal maps (P, S, H, W), records.
+
+    S is the largest number of stages; missing ones are white and never revealed. `limit`: the first so many.
+    """
+    manifest = read_manifest(dataset)
+    workers = workers or os.cpu_count() or 1
+    shards = _shards(dataset, split)
+    total = sum(s["samples"] for s in manifest["shards"] if split in (None, s["split"]))
+    count = min(total, limit or total)
+    most, height, width = manifest["most_stages"], manifest["size"], manifest["size"]
+    pictures = np.empty((count, most, height, width, 3), np.uint8)
+    reveals = np.empty((count, most, height, width), np.uint16)
+    records: list[dict[str, Any]] = [{}] * count
+
+    def place(at: int, members: dict[str, bytes]) -> None:
+        found_pictures, found_reveals, records[at] = _arrays(members)
+        stages = len(found_pictures)
+        pictures[at, :stages], reveals[at, :stages] = found_pictures, found_reveals
+        pictures[at, stages:], reveals[at, stages:] = 255, NEVER
+
+    with ThreadPoolExecutor(workers) as pool:  # the decoder and the copies release the interpreter lock
+        at = 0
+        waiting = []
+        for shard in shards:
+            for _, members in read_samples(shard):
+                if at == count:
+                    break
+                waiting.append(pool.submit(place, at, members))
+                at += 1
+                if len(waiting) > 16 * workers:
+                    for done in waiting[: 8 * workers]:
+                        done.result()
+                    del waiting[: 8 * workers]
+        for done in waiting:
+            done.result()
+    return pictures, reveals, records
