@@ -19,8 +19,8 @@ def set_attention_backend(model: nn.Module, backend: str) -> str:
     """Choose the attention of every layer of a network.
 
     diffusers' own `set_attention_backend` has no effect on Stable Diffusion's UNet; this one sets the
-    processors of its attention layers, and the backend of ours. Networks of transformers keep their own (fused)
-    attention.
+    processors of its attention layers, and the backend of ours. Networks of transformers keep their own
+    (fused) attention.
 
     Args:
         model: any of our networks, or diffusers' `UNet2DConditionModel` or `AutoencoderKL`.

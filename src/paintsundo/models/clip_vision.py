@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from paintsundo.errors import UserError
 from paintsundo.models.official_layout import (
+    build,
     cast_floating,
     load_tensors,
     read_config,
@@ -130,9 +131,8 @@ class ClipVisionEncoder(CLIPVisionModelWithProjection):
             or "hidden_size" not in config
         ):
             raise UserError(f"{folder / 'config.json'} is not the configuration of a CLIP-Vision encoder")
-        tensors = read_tensors(folder, cls.weights_file)
-        with torch.device("meta"):
-            network = cls(CLIPVisionConfig(**config))
+        network = build(lambda: cls(CLIPVisionConfig(**config)), folder / "config.json")
+        tensors = read_tensors(folder, cls.weights_file, device)
         load_tensors(network, cast_floating(_prefixed(tensors), torch_dtype), folder / cls.weights_file)
         return network.to(device).eval()
 

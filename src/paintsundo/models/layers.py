@@ -18,6 +18,14 @@ def group_norm(groups: int, channels: int, eps: float) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=eps)
 
 
+class SiLU(nn.SiLU):
+    """SiLU that overwrites its input, a fresh result of the layer before it, where no gradient is wanted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape → the same."""
+        return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 def zero_initialised(module: nn.Module) -> nn.Module:
     """The same module with all parameters zero, so that its residual branch starts as nothing."""
     for parameter in module.parameters():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -27,13 +27,15 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        raise UserError(f"{path} cannot be read: {_one_line(error)}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a JSON object")
     return config
 
 
-def read_tensors(folder: str | Path, file_name: str) -> dict[str, torch.Tensor]:
+def read_tensors(
+    folder: str | Path, file_name: str, device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, or of the shards its index names; `UserError` where that fails."""
     path = Path(folder) / file_name
     index = path.with_name(path.name + ".index.json")
@@ -47,11 +49,11 @@ def read_tensors(folder: str | Path, file_name: str) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for part in paths:
         try:
-            tensors |= load_file(part)
+            tensors |= load_file(part, device=str(device))
         except FileNotFoundError:
             raise UserError(f"{part} is missing") from None
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{part} is damaged or not a safetensors file: {error}") from None
+            raise UserError(f"{part} is damaged or not a safetensors file: {_one_line(error)}") from None
     return tensors
 
 
@@ -82,6 +84,21 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, torch.Tensor], source
     if faults:
         raise UserError(f"{source} does not fit {type(network).__name__}: {'; '.join(faults)}")
     network.load_state_dict(dict(tensors), strict=True, assign=True)
+
+
+def build(make: Callable[[], Network], source: str | Path) -> Network:
+    """A network without values (on the meta device); `UserError` where its configuration is impossible."""
+    try:
+        with torch.device("meta"):
+            return make()
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+        raise UserError(f"{source} describes no possible network: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _listed(what: str, names: list[str], shown: int = 5) -> str:
@@ -148,10 +165,8 @@ class OfficialLayoutMixin:
         """
         folder = Path(folder) / subfolder if subfolder else Path(folder)
         config = cls._known_config(read_config(folder), folder)
-        tensors = read_tensors(folder, cls.weights_file)
-        # Without memory and without initialisation: every parameter is replaced by a loaded one.
-        with torch.device("meta"):
-            network = cls.from_config(config)  # type: ignore[attr-defined]
+        network = build(lambda: cls.from_config(config), folder / "config.json")  # type: ignore[attr-defined]
+        tensors = read_tensors(folder, cls.weights_file, device)
         load_tensors(network, cast_floating(tensors, torch_dtype), folder / cls.weights_file)
         return network.to(device).eval()
 

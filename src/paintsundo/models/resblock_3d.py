@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models.layers import (
+    SiLU,
     TemporalConv,
     clip_to_frames,
     frames_to_clip,
@@ -22,7 +23,7 @@ class TemporalConvStack(nn.Module):
         super().__init__()
 
         def layer(drop: bool) -> nn.Sequential:
-            layers: list[nn.Module] = [group_norm(norm_groups, channels, eps=1e-5), nn.SiLU()]
+            layers: list[nn.Module] = [group_norm(norm_groups, channels, eps=1e-5), SiLU()]
             if drop:
                 layers.append(nn.Dropout(dropout))
             return nn.Sequential(*layers, TemporalConv(channels, channels))
@@ -55,13 +56,13 @@ class ResBlock(nn.Module):
         super().__init__()
         self.in_layers = nn.Sequential(
             group_norm(norm_groups, in_channels, eps=1e-5),
-            nn.SiLU(),
+            SiLU(),
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding_dim, out_channels))
         self.out_layers = nn.Sequential(
             group_norm(norm_groups, out_channels, eps=1e-5),
-            nn.SiLU(),
+            SiLU(),
             nn.Dropout(dropout),
             zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )

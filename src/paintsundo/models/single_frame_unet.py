@@ -23,7 +23,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
 
     `config.in_channels` is the number of latent channels, as in the published `config.json`; `conv_in` takes
     twice as many, [noisy latent, latent of the finished picture]. The operation step, 0 (finished) … 999
-    (first stroke), is embedded like a timestep and added to its embedding, where SDXL adds its own conditions.
+    (first stroke), is embedded like a timestep and added to its embedding, where SDXL adds its conditions.
     """
 
     weights_file = "diffusion_pytorch_model.safetensors"

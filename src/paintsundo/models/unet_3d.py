@@ -14,7 +14,7 @@ from torch import nn
 from paintsundo.errors import UserError
 from paintsundo.models.attention_window import AttentionWindow, check_attention_window
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
-from paintsundo.models.layers import group_norm
+from paintsundo.models.layers import SiLU, group_norm
 from paintsundo.models.official_layout import OfficialLayoutMixin
 from paintsundo.models.resblock_3d import Downsample, ResBlock, Upsample
 from paintsundo.models.transformer_3d import SpatialTransformer, TemporalTransformer
@@ -193,7 +193,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
 
         self.out = nn.Sequential(
             group_norm(norm_num_groups, channels, eps=1e-5),
-            nn.SiLU(),
+            SiLU(),
             nn.Conv2d(channels, out_channels, 3, padding=1),
         )
 

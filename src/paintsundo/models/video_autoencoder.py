@@ -116,6 +116,19 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         """Height and width of frames over those of latents."""
         return 2 ** (len(self.config["ch_mult"]) - 1)
 
+    def enable_slicing(self, num_frames: int = 1) -> None:
+        """Without gradients, compute layers that see each frame alone on a few frames at a time."""
+        self._set_slicing(num_frames)
+
+    def disable_slicing(self) -> None:
+        """Compute all frames of a clip at once again."""
+        self._set_slicing(None)
+
+    def _set_slicing(self, num_frames: int | None) -> None:
+        for module in self.modules():
+            if hasattr(module, "slice_frames"):
+                module.slice_frames = num_frames
+
     def encode_distribution(
         self, frames: torch.Tensor
     ) -> tuple[DiagonalGaussianDistribution, list[torch.Tensor]]:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models.attention import Attention, AttentionBackend, attend
-from paintsundo.models.layers import TemporalConv, clip_to_frames, frames_to_clip, group_norm
+from paintsundo.models.layers import SiLU, TemporalConv, clip_to_frames, frames_to_clip, group_norm
+
+
+def by_slices(
+    layer: Callable[[torch.Tensor], torch.Tensor], frames: torch.Tensor, slice_frames: int | None
+) -> torch.Tensor:
+    """Apply a layer that sees each frame alone; without gradients, to a few of the (N, C, h, w) at a time.
+
+    The results are the same up to rounding; only a few frames' inner activations are held at once.
+    """
+    if slice_frames is None or slice_frames >= frames.shape[0] or torch.is_grad_enabled():
+        return layer(frames)
+    first = layer(frames[:slice_frames])
+    out = first.new_empty((frames.shape[0], *first.shape[1:]))
+    out[:slice_frames] = first
+    for start in range(slice_frames, frames.shape[0], slice_frames):
+        out[start : start + slice_frames] = layer(frames[start : start + slice_frames])
+    return out
 
 
 class ResnetBlock(nn.Module):
@@ -21,11 +40,16 @@ class ResnetBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = None if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+        self.silu = SiLU()
+        self.slice_frames: int | None = None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) → (N, C', h, w)."""
-        hidden = self.conv1(F.silu(self.norm1(frames)))
-        hidden = self.conv2(self.dropout(F.silu(self.norm2(hidden))))
+        return by_slices(self._block, frames, self.slice_frames)
+
+    def _block(self, frames: torch.Tensor) -> torch.Tensor:
+        hidden = self.conv1(self.silu(self.norm1(frames)))
+        hidden = self.conv2(self.dropout(self.silu(self.norm2(hidden))))
         return hidden + (frames if self.nin_shortcut is None else self.nin_shortcut(frames))
 
 
@@ -38,12 +62,12 @@ class VideoResnetBlock(ResnetBlock):
             {
                 "in_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
-                    nn.SiLU(),
+                    SiLU(),
                     TemporalConv(out_channels, out_channels),
                 ),
                 "out_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
-                    nn.SiLU(),
+                    SiLU(),
                     nn.Dropout(dropout),
                     TemporalConv(out_channels, out_channels),
                 ),
@@ -72,9 +96,13 @@ class AttnBlock(nn.Module):
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
         self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.slice_frames: int | None = None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """(N, C, h, w) → the same."""
+        return by_slices(self._block, frames, self.slice_frames)
+
+    def _block(self, frames: torch.Tensor) -> torch.Tensor:
         normed = self.norm(frames)
         query, key, value = (conv(normed).flatten(2).transpose(1, 2) for conv in (self.q, self.k, self.v))
         out = attend(query, key, value, heads=1, backend=self.attention_backend)
@@ -98,8 +126,12 @@ class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.slice_frames: int | None = None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return by_slices(self._block, frames, self.slice_frames)
+
+    def _block(self, frames: torch.Tensor) -> torch.Tensor:
         return self.conv(F.interpolate(frames, scale_factor=2.0, mode="nearest"))
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from paintsundo.models.layers import group_norm
+from paintsundo.models.layers import SiLU, group_norm
 from paintsundo.models.video_vae_blocks import (
     AttentionCombiner,
     ConvCombiner,
@@ -62,6 +61,7 @@ class Decoder(nn.Module):
             for level, width in enumerate(channels)
         )
         self.attn_refinement.append(ConvCombiner(stem_channels, previous))
+        self.silu = SiLU()
         self.norm_out = group_norm(norm_groups, previous, eps=1e-6)
         self.conv_out = VideoConv(previous, out_channels)
 
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
             hidden = self._run(self.attn_refinement[level], hidden, states[level], num_frames)
             if level > 0:
                 hidden = stage.upsample(hidden)
-        hidden = F.silu(self.norm_out(hidden))
+        hidden = self.silu(self.norm_out(hidden))
         hidden = self.attn_refinement[-1](hidden, states[-1], num_frames)
         return self.conv_out(hidden, num_frames)
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from paintsundo.models.layers import group_norm
+from paintsundo.models.layers import SiLU, group_norm
 from paintsundo.models.video_vae_blocks import Downsample, MidBlock, ResnetBlock
 
 
@@ -43,6 +42,7 @@ class Encoder(nn.Module):
             self.down.append(stage)
             previous = width
         self.mid = MidBlock(ResnetBlock, previous, dropout, norm_groups, mid_attention)
+        self.silu = SiLU()
         self.norm_out = group_norm(norm_groups, previous, eps=1e-6)
         self.conv_out = nn.Conv2d(previous, 2 * z_channels, 3, padding=1)
 
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
             if hasattr(stage, "downsample"):
                 hidden = stage.downsample(hidden)
         hidden = self._run(self.mid, hidden)
-        return self.conv_out(F.silu(self.norm_out(hidden))), [*states, stem]
+        return self.conv_out(self.silu(self.norm_out(hidden))), [*states, stem]
 
     def _run(self, layer: nn.Module, *args: torch.Tensor) -> torch.Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
