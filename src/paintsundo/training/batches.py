@@ -1,0 +1,183 @@
+"""Endless, reproducible batches from a process bank: batch n depends on (seed, n) alone, so a resumed run goes on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from paintsundo.training.bank import PERMUTATIONS, ProcessBank, operation_step_of, to_signed
+
+Batch = dict[str, Any]
+
+
+class Batches(IterableDataset):
+    """Calls `make(generator)` for batch number `start`, `start + 1`, …, each with its own generator."""
+
+    def __init__(self, make: Callable[[torch.Generator], Batch], seed: int, device: torch.device) -> None:
+        self.make, self.seed, self.device = make, seed, device
+        self.start = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        number = self.start
+        while True:
+            generator = torch.Generator(self.device).manual_seed((self.seed << 32) + number)
+            yield self.make(generator)
+            number += 1
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _integers(high: int, count: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(high, (count,), generator=generator, device=generator.device)
+
+
+def _permutations(count: int, share: float, generator: torch.Generator) -> Tensor:
+    """int64 (count, 3): with probability `share` one of the six channel orders, else the identity."""
+    choice = _integers(6, count, generator)
+    keep = _uniform((count,), generator) >= share
+    return PERMUTATIONS.to(generator.device)[torch.where(keep, torch.zeros_like(choice), choice)]
+
+
+def clip_work(count: int, frames: int, span: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Work positions of clips, finished end first (the model's order), float (count, frames) in [0, 1].
+
+    Each clip covers an interval whose length is uniform in `span` (in shares of the whole work); intervals
+    that would leave [0, 1] are cut there, so that the blank canvas and the finished picture are ends too.
+    """
+    low, high = span
+    length = low + (high - low) * _uniform((count,), generator)
+    middle = _uniform((count,), generator) * (1.0 + low) - low / 2
+    top = (middle + length / 2).clamp(max=1.0)
+    bottom = (middle - length / 2).clamp(min=0.0)
+    t = torch.linspace(1.0, 0.0, frames, device=generator.device)
+    return bottom[:, None] + (top - bottom)[:, None] * t
+
+
+class StatePictures:
+    """Pictures for an image autoencoder or a tagger: {"pictures": (B, 3, H, W) in [−1, 1], "index": (B,)}.
+
+    `finished` of them are finished pictures, the others states at uniform work positions.
+    """
+
+    def __init__(self, bank: ProcessBank, batch_size: int, finished: float = 0.4, permute: float = 0.7) -> None:
+        self.bank, self.batch_size, self.finished, self.permute = bank, batch_size, finished, permute
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        index = _integers(len(self.bank), self.batch_size, generator)
+        work = _uniform((self.batch_size, 1), generator)
+        done = _uniform((self.batch_size, 1), generator) < self.finished
+        work = torch.where(done, torch.ones_like(work), work)
+        permutation = _permutations(self.batch_size, self.permute, generator)
+        return {"pictures": to_signed(self.bank.states(index, work, permutation)[:, 0]), "index": index}
+
+
+class StateClips:
+    """Clips for the temporal autoencoder: {"clips": (B, 3, T, H, W) in [−1, 1]}, finished end first."""
+
+    def __init__(
+        self, bank: ProcessBank, batch_size: int, frames: int, span: tuple[float, float], permute: float = 0.7
+    ) -> None:
+        self.bank, self.batch_size, self.frames = bank, batch_size, frames
+        self.span, self.permute = (float(span[0]), float(span[1])), permute
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        index = _integers(len(self.bank), self.batch_size, generator)
+        work = clip_work(self.batch_size, self.frames, self.span, generator)
+        permutation = _permutations(self.batch_size, self.permute, generator)
+        states = self.bank.states(index, work, permutation)
+        return {"clips": to_signed(states).transpose(1, 2)}
+
+
+class LatentGrid:
+    """Latents of every process at `positions` work positions, encoded once: the networks then train on gathers.
+
+    Args:
+        bank: the processes.
+        encode: uint8-free encoder, float (N, 3, H, W) in [−1, 1] → scaled latents (N, C, h, w).
+        positions: number of work positions, equally spaced from 1 (finished) to 0 (blank).
+        variants: colour-channel orders per process; the first is the identity.
+    """
+
+    def __init__(
+        self,
+        bank: ProcessBank,
+        encode: Callable[[Tensor], Tensor],
+        positions: int,
+        variants: int,
+        seed: int,
+        progress: Callable[[int, int], None] | None = None,
+        chunk: int = 4,
+    ) -> None:
+        self.bank, self.variants = bank, variants
+        self.work = torch.linspace(1.0, 0.0, positions, device=bank.device)
+        generator = torch.Generator(bank.device).manual_seed(seed)
+        rows = len(bank) * variants
+        self.permutation = _permutations(rows, 1.0, generator).view(len(bank), variants, 3)
+        self.permutation[:, 0] = torch.arange(3, device=bank.device)
+        self.permutation = self.permutation.view(rows, 3)
+        self.latents: Tensor | None = None
+        for start in range(0, rows, chunk):
+            row = torch.arange(start, min(start + chunk, rows), device=bank.device)
+            states = bank.states(row // variants, self.work.expand(len(row), -1), self.permutation[row])
+            encoded = encode(to_signed(states.flatten(0, 1)))
+            if self.latents is None:
+                shape = (rows, positions, *encoded.shape[1:])
+                self.latents = torch.empty(shape, dtype=torch.float16, device=bank.device)
+            self.latents[row] = encoded.unflatten(0, (len(row), positions)).half()
+            if progress is not None:
+                progress(min(start + chunk, rows), rows)
+
+    def pictures(self, row: Tensor, position: Tensor) -> Tensor:
+        """float (B, K, 3, H, W) in [−1, 1]: the pictures behind latents `[row, position]` (B, K)."""
+        return to_signed(self.bank.states(row // self.variants, self.work[position], self.permutation[row]))
+
+
+class LatentStates:
+    """For the single-frame model: {"latents", "finished" (B, C, h, w), "operation_steps" (B,), "index" (B,)}."""
+
+    def __init__(self, grid: LatentGrid, batch_size: int) -> None:
+        self.grid, self.batch_size = grid, batch_size
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        latents = self.grid.latents
+        assert latents is not None
+        row = _integers(len(latents), self.batch_size, generator)
+        position = _integers(latents.shape[1], self.batch_size, generator)
+        return {
+            "latents": latents[row, position].float(),
+            "finished": latents[row, torch.zeros_like(row)].float(),
+            "operation_steps": operation_step_of(self.grid.work[position]),
+            "index": row // self.grid.variants,
+        }
+
+
+class LatentClips:
+    """For the multi-frame model: {"latents" (B, C, T, h, w), "ends" (B, 3, 2, H, W) in [−1, 1]}, finished end first.
+
+    A clip takes every n-th entry of the grid, n drawn from `strides`.
+    """
+
+    def __init__(self, grid: LatentGrid, batch_size: int, frames: int, strides: list[int]) -> None:
+        self.grid, self.batch_size, self.frames = grid, batch_size, frames
+        self.strides = torch.tensor(strides, device=grid.bank.device)
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        latents = self.grid.latents
+        assert latents is not None
+        count = self.batch_size
+        row = _integers(len(latents), count, generator)
+        stride = self.strides[_integers(len(self.strides), count, generator)]
+        room = latents.shape[1] - stride * (self.frames - 1)
+        # a sixth of the starts beyond either end is pulled onto it: blank and finished ends must be well known
+        start = (_uniform((count,), generator) * 1.33 - 0.165) * room
+        start = start.floor().long().clamp(min=0).minimum(room - 1)
+        position = start[:, None] + stride[:, None] * torch.arange(self.frames, device=row.device)
+        clip = latents[row[:, None], position].float().transpose(1, 2)
+        ends = self.grid.pictures(row, position[:, [0, -1]]).transpose(1, 2)
+        return {"latents": clip, "ends": ends}
