@@ -6,13 +6,17 @@ lattice of the canvas. So it can be inferred from the finished picture, which an
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 SLANT = -0.35  # radians: the strokes of a right hand rise to the right
-BAND = 16 / 256  # brush width as a share of the canvas side
 SIZE_CLASSES = (0.10, 0.015)  # shares of the canvas: large, medium, small
+BANDS = (22 / 256, 14 / 256, 8 / 256)  # brush width for each class, as a share of the canvas side
+BROAD = 48 / 256  # for what lies behind everything
+BAND = BANDS[1]
 READING_SLOPE = 0.4  # how much a step to the right weighs against a step down
 
 
@@ -35,9 +39,12 @@ def components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     return numbered
 
 
-def component_ranks(
-    parts: NDArray[np.int32], groups: NDArray[np.int32] | None = None, size_classes: tuple[float, ...] = SIZE_CLASSES
-) -> NDArray[np.int64]:
+def size_classes(area: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
+    """0 large, 1 medium, 2 small, for areas in pixels on a canvas of so many pixels."""
+    return np.asarray(np.sum([area < share * pixels for share in SIZE_CLASSES], axis=0))
+
+
+def component_ranks(parts: NDArray[np.int32], groups: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
     """The painting order of numbered regions: ranks (max + 1,), the entry for 0 unused.
 
     `groups` (max + 1,) orders regions before anything else (elements of a composition); then size class, large first;
@@ -49,39 +56,49 @@ def component_ranks(
     safe = np.maximum(area, 1)
     x = np.bincount(parts.ravel(), xs.ravel(), count + 1) / safe
     y = np.bincount(parts.ravel(), ys.ravel(), count + 1) / safe
-    size = np.sum([area < share * parts.size for share in size_classes], axis=0)
-    order = np.lexsort([reading_order(x, y), size, np.zeros_like(area) if groups is None else groups])
+    first = np.zeros_like(area) if groups is None else groups
+    order = np.lexsort([reading_order(x, y), size_classes(area, parts.size), first])
     ranks = np.empty(count + 1, np.int64)
     ranks[order] = np.arange(count + 1)
     return ranks
 
 
+@lru_cache(maxsize=32)
 def sweep(height: int, width: int, band: float) -> NDArray[np.float64]:
-    """The serpentine order (H, W) of a brush of width `band` pixels over the whole canvas; below 1e6."""
+    """The serpentine order (H, W) of a brush of width `band` pixels over the whole canvas, 0 ... 1 exclusive."""
     ys, xs = np.indices((height, width), dtype=np.float64)
     along = xs * np.cos(SLANT) + ys * np.sin(SLANT)
     across = ys * np.cos(SLANT) - xs * np.sin(SLANT)
     number = np.floor(across / band)
     offset = across - (number + 0.5) * band
     tip = np.sqrt(np.maximum((band / 2) ** 2 - offset**2, 0))  # the brush is round: its middle is ahead
-    reach = 2.0 * (height + width)
     forward = np.where(number % 2 == 0, along, -along) - tip
-    return (number * 2 * reach + forward + reach) + 4 * reach * (height + width) / band
+    key = number * (4.0 * (height + width)) + forward
+    key -= key.min()
+    key /= key.max() + 1
+    key.setflags(write=False)  # shared between calls
+    return key
 
 
-def painting_order(
-    parts: NDArray[np.int32], ranks: NDArray[np.int64], bands: dict[float, NDArray[np.bool_]] | float
-) -> NDArray[np.float64]:
-    """Order keys (H, W) of painting numbered regions by rank; NaN where there is no region.
+def painting(
+    parts: NDArray[np.int32],
+    groups: NDArray[np.int32] | None = None,
+    behind: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Order keys and work (both (H, W)) of painting numbered regions; keys are NaN where there is no region.
 
-    `bands`: the brush width in pixels, or masks (H, W) with a width for each.
+    The brush is as wide as its region's size class asks, and broad where `behind` (H, W) says that the region is a
+    background. The work of a pixel is the length of stroke that covers it: one over the width of the brush.
     """
     height, width = parts.shape
-    if isinstance(bands, float):
-        key = sweep(height, width, bands)
-    else:
-        key = np.zeros((height, width))
-        for band, mask in bands.items():
-            key[mask] = sweep(height, width, band)[mask]
-    scale = 1.0 / (key.max() + 1)
-    return np.where(parts > 0, ranks[parts] + key * scale, np.nan)
+    area = np.bincount(parts.ravel())
+    kind = size_classes(area, parts.size)[parts]
+    if behind is not None:
+        kind = np.where(behind, len(BANDS), kind)
+    key, cost = np.zeros(parts.shape), np.zeros(parts.shape)
+    for number, share in enumerate((*BANDS, BROAD)):
+        mask = kind == number
+        if mask.any():
+            key[mask] = sweep(height, width, share * height)[mask]
+            cost[mask] = BAND / share
+    return np.where(parts > 0, component_ranks(parts, groups)[parts] + key, np.nan), cost

@@ -59,7 +59,7 @@ def compose(elements: list[bytes], seed: int) -> tuple[list[Placed], bool]:
     if len(elements) > 1 and random_.random() < 0.5:  # the mirrored layout
         cells = [(1 - x - width, y, width, height) for x, y, width, height in cells]
     for number, (data, (x, y, width, height)) in enumerate(zip(elements, cells, strict=True)):
-        low, high = (0.45, 0.9) if len(elements) == 1 else (0.65, 1.0)
+        low, high = (0.6, 0.95) if len(elements) == 1 else (0.8, 1.05)
         side = random_.uniform(low, high) * min(width, height)
         left = x + random_.random() * (width - side)
         top = y + random_.random() * (height - side)

@@ -14,7 +14,7 @@ DONE = 65534  # work position of the finished picture
 NEVER = 65535  # reveal value of a pixel that never takes a stage's picture
 WORK_RULE = (
     "each present stage owns its share of the work axis (shares renormalised over the stages present); "
-    "inside a stage work is the cumulative changed area"
+    "inside a stage work is the cumulative changed area, divided by the width of the brush where areas are painted"
 )
 
 Picture = NDArray[np.uint8]  # (H, W, 3)

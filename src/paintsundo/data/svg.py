@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
+from scipy import ndimage
 
 from paintsundo.data import brush, strokes, svg_paths, timeline
 from paintsundo.data.process import DrawingProcess, Picture
@@ -18,15 +19,17 @@ from paintsundo.data.svg_art import Override, Shape, UnusableArt, parse
 from paintsundo.data.svg_paths import Polyline
 from paintsundo.data.timeline import Draft
 
-SKETCH_COLOUR = "#8ea9d6"
-SKETCH_WIDTH = 1.5 / 256
+SKETCH_COLOUR = "#7f9fd8"
+SKETCH_WIDTH = 1.8 / 256
+SKETCH_KEPT = 0.05  # sketch farther than this from any ink, in canvas sides, stays until colour covers it
 SKETCH_SMOOTHING = 3.0 / 256  # sigma along the line, as a share of the canvas side
 SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked in
 BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
 OPAQUE = 0.9
 DARK = 0.30  # luminance up to which a line counts as ink
 THIN = 0.028  # filled shapes up to this thickness, in canvas sides, count as lines
-INK_LEAST = 2.0  # total length of ink, in canvas sides, from which the art is line art
+INK_NEAR = 0.02  # canvas sides
+INK_LEAST = 0.5  # share of the boundaries between shapes that have ink nearby, from which the art is line art
 LINE_LAYER = re.compile(r"line|ink|outline|contour", re.I)
 
 
@@ -92,26 +95,48 @@ class _Painter:
                 self.role(shape).overlay = False
 
     def find_ink(self) -> None:
-        """Dark strokes and dark thin shapes are ink, if there is enough of it; so is a layer named for lines."""
-        total, layered = 0.0, False
+        """Dark strokes and dark thin shapes are ink if they outline their element; so is a layer named for lines."""
+        layered: set[int] = set()
+        candidates: set[int] = set()
         for shape in self.scene.shapes:
             role, lines = self.role(shape), self.lines[id(shape)]
             if role.overlay or role.background:
                 continue
-            extent = svg_paths.length(lines)
             in_layer = bool(LINE_LAYER.fullmatch(shape.layer.removeprefix(shape.prefix)))
-            layered |= in_layer
+            if in_layer:
+                layered.add(shape.element)
             if shape.stroke != "none" and 0 < shape.stroke_width < 2 * THIN * self.size:
                 role.stroke_is_ink = in_layer or luminance(shape.stroke) < DARK
-                total += extent if role.stroke_is_ink else 0
-            if shape.fill != "none":
+            if shape.fill != "none" and luminance(shape.fill) < DARK:
+                extent = svg_paths.length(lines)
                 thin = extent > 0 and 2 * svg_paths.area(lines) / extent < THIN * self.size
-                role.fill_is_ink = luminance(shape.fill) < DARK and (in_layer or thin)
-                total += extent / 2 if role.fill_is_ink else 0
-        self.inked = layered or total > INK_LEAST * self.size
-        if not self.inked:
-            for role in self.roles.values():
-                role.fill_is_ink = role.stroke_is_ink = False
+                role.fill_is_ink = in_layer or thin
+            if role.stroke_is_ink or role.fill_is_ink:
+                candidates.add(shape.element)
+        inked = set(layered)
+        if candidates - layered:
+            ink_shares = self.ink_shares()
+            inked |= {element for element in candidates - layered if ink_shares[element] > INK_LEAST}
+        for shape in self.scene.shapes:
+            if shape.element not in inked:
+                self.role(shape).fill_is_ink = self.role(shape).stroke_is_ink = False
+        self.inked = bool(inked)
+
+    def ink_shares(self) -> list[float]:
+        """Of each element: how much of the boundaries of its painted regions has ink nearby, 0 ... 1."""
+        marks = timeline.changed(np.full_like(self.final, 255), self.scene.paint(self.ink_paint, effects=False))
+        near = ndimage.distance_transform_edt(~marks) <= INK_NEAR * self.size if marks.any() else marks
+        fills = self.scene.topmost(
+            lambda shape: (not self.role(shape).overlay and not self.role(shape).fill_is_ink, False)
+        )
+        highest = ndimage.maximum_filter(fills, 3)
+        boundary = highest != ndimage.minimum_filter(fills, 3)
+        element = np.array([-1] + [shape.element for shape in self.scene.shapes])[highest]
+        shares = []
+        for number in range(len(self.scene.placed)):
+            own = boundary & (element == number)
+            shares.append(float(near[own].mean()) if own.any() else 0.0)
+        return shares
 
     def find_base(self) -> None:
         drawn = (self.numbers > 0) & ~self.of_background(self.numbers)
@@ -186,16 +211,13 @@ class _Painter:
 
     # Order ------------------------------------------------------------------------------------------------------
 
-    def painting_order(self, numbers: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Keys (H, W) of painting the regions of a map of topmost shapes."""
+    def painting(self, name: str, picture: Picture, numbers: NDArray[np.int32]) -> Draft:
+        """A stage in which the regions of a map of topmost shapes are painted."""
         parts = brush.components(numbers)
         elements = np.array([0] + [self.elements[shape.element] for shape in self.scene.shapes])
         groups = np.zeros(int(parts.max()) + 1, np.int32)
         groups[parts.ravel()] = elements[numbers.ravel()]
-        narrow, broad = brush.BAND * self.size, 2 * brush.BAND * self.size
-        behind = self.of_background(numbers)
-        bands = {narrow: ~behind, broad: behind}
-        return brush.painting_order(parts, brush.component_ranks(parts, groups), bands)
+        return Draft(name, picture, *brush.painting(parts, groups, self.of_background(numbers)))
 
     def sketch_lines(self) -> list[Polyline]:
         """The main outlines, smoothed, in drawing order."""
@@ -257,18 +279,16 @@ class _Painter:
         if self.inked:
             ink = self.scene.paint(self.ink_paint, effects=False)
             marks = timeline.changed(white, ink)
-            drafts.append(Draft("ink", ink, strokes.line_order(self.ink_lines(), marks)))
+            if marks.any():
+                far = ndimage.distance_transform_edt(~marks) > SKETCH_KEPT * self.size
+                ink = np.where(far[..., None], canvas, ink)
+                drafts.append(Draft("ink", ink, strokes.line_order(self.ink_lines(), marks)))
         base = self.scene.topmost(lambda shape: (self.role(shape).base,) * 2)
-        drafts.append(
-            Draft(
-                "flats",
-                self.scene.paint(lambda shape: self.flat_paint(shape, details=False), effects=False),
-                self.painting_order(base),
-            )
-        )
+        flats = self.scene.paint(lambda shape: self.flat_paint(shape, details=False), effects=False)
+        drafts.append(self.painting("flats", flats, base))
         flat = self.scene.paint(lambda shape: self.flat_paint(shape, details=True), effects=False)
-        drafts.append(Draft("details", flat, self.painting_order(self.numbers)))
-        drafts.append(Draft("shading", self.final, self.painting_order(self.all_numbers)))
+        drafts.append(self.painting("details", flat, self.numbers))
+        drafts.append(self.painting("shading", self.final, self.all_numbers))
         return drafts
 
 
@@ -278,7 +298,7 @@ def scene_process(placed: list[Placed], size: int, background: bool = False, **r
     The finished state equals the direct rendering pixel for pixel. Raises UnusableArt with a reason.
     """
     painter = _Painter(Scene(placed, size), background)
-    drawn = float((painter.final != 255).any(axis=2).mean())
+    drawn = float(timeline.changed(np.full_like(painter.final, 255), painter.final).mean())
     if drawn < 0.01:
         raise UnusableArt("all but blank")
     weights: Mapping[str, float] = record.pop("weights", timeline.WEIGHTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,16 @@ LEAST_CHANGE = 0.002  # stages changing a smaller share of the canvas are done t
 
 @dataclass
 class Draft:
-    """A stage before its place in time is known: the canvas at its end, and order keys (H, W), NaN = none of its own."""
+    """A stage before its place in time is known.
+
+    `picture` is the canvas at its end; `order` (H, W) keys, NaN = none of its own; `cost` (H, W) the work of one
+    pixel, 1 where it is not given.
+    """
 
     name: str
     picture: Picture
     order: NDArray[np.float64]
+    cost: NDArray[np.float64] | None = None
 
 
 def nearest_known(values: NDArray[np.float64], wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -45,7 +50,8 @@ def nearest_known(values: NDArray[np.float64], wanted: NDArray[np.bool_]) -> NDA
 
 def changed(before: Picture, after: Picture) -> NDArray[np.bool_]:
     """Pixels (H, W) that differ between two pictures."""
-    return (before != after).any(axis=2)
+    red, green, blue = np.moveaxis(before != after, 2, 0)
+    return red | green | blue
 
 
 def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **record: Any) -> DrawingProcess:
@@ -64,7 +70,7 @@ def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **reco
         if count == 0 or (count < least and not kept and draft is not drafts[-1]):
             continue
         if count < least and kept:
-            kept[-1] = Draft(kept[-1].name, draft.picture, kept[-1].order)
+            kept[-1] = replace(kept[-1], picture=draft.picture)
         else:
             kept.append(draft)
     if not kept:
@@ -79,11 +85,12 @@ def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **reco
             order = sweep(*mask.shape, BAND * mask.shape[0])
         order = nearest_known(order, mask)
         places = np.argsort(order[mask], kind="stable")
-        rank = np.empty(len(places))
-        rank[places] = np.arange(1, len(places) + 1)
+        done = np.cumsum((np.ones(mask.shape) if draft.cost is None else draft.cost)[mask][places])
+        when = np.empty(len(places))
+        when[places] = done / done[-1]
         reveal = np.full(mask.shape, NEVER, np.uint16)
         low = np.floor(begin * DONE) + 1
-        reveal[mask] = np.round(low + (np.floor(end * DONE) - low) * rank / len(places)).astype(np.uint16)
+        reveal[mask] = np.round(low + (np.floor(end * DONE) - low) * when).astype(np.uint16)
         stages.append(Stage(draft.name, draft.picture, reveal))
         before = draft.picture
     return DrawingProcess(tuple(stages), **record)
