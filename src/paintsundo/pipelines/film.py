@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from paintsundo.checkpoints import (
@@ -23,6 +23,7 @@ from paintsundo.checkpoints import (
     load_single_frame,
     load_tagger,
 )
+from paintsundo.checkpoints.lora import merge_lora
 from paintsundo.conditioning import picture_file
 from paintsundo.conditioning.buckets import choose_bucket
 from paintsundo.conditioning.images import crop_notice, crop_to, open_picture, pad_to
@@ -80,7 +81,13 @@ class PaintsUndoPipeline(DiffusionPipeline):
         "keyframe_text_encoder->keyframe_vae->keyframe_unet->"
         "video_text_encoder->video_vae->image_encoder->image_projection->video_unet"
     )
-    _optional_components = ["tagger"]  # noqa: RUF012 (diffusers' own convention)
+    _optional_components = [  # noqa: RUF012 (diffusers' own convention)
+        "keyframe_unet",
+        "keyframe_vae",
+        "keyframe_text_encoder",
+        "keyframe_tokenizer",
+        "tagger",
+    ]
 
     def __init__(
         self,
@@ -114,7 +121,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
             video_scheduler=video_scheduler,
             tagger=tagger,
         )
-        self.placement = Placement(keyframe_unet.device, "high")
+        self.placement = Placement(video_unet.device, "high")
         self.keyframe_options = KeyframeOptions()
         self.video_options = VideoOptions()
         self.tag_options = TagOptions()
@@ -123,7 +130,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
     @classmethod
     def from_pretrained(  # type: ignore[override]
         cls,
-        single_frame: str | os.PathLike[str] = "bundled",
+        single_frame: str | os.PathLike[str] | None = "bundled",
         multi_frame: str | os.PathLike[str] = "bundled",
         tagger: str | os.PathLike[str] | None = "bundled",
         torch_dtype: torch.dtype | None = None,
@@ -134,7 +141,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
 
         Args:
             single_frame, multi_frame, tagger: each "bundled", a folder in the official layout, or a hub id;
-                without a tagger prompts have to be given.
+                None leaves the keyframe model or the tagger out.
             torch_dtype: float32 on a CPU and float16 on a GPU by default.
             device: a GPU where there is one by default.
             options: sizes, steps, guidance, schedulers and where to compute; by default those that suit the
@@ -148,13 +155,14 @@ class PaintsUndoPipeline(DiffusionPipeline):
         chosen = choose_device(str(device) if device is not None else options.runtime.device)
         dtype = torch_dtype or choose_dtype(options.runtime.dtype, chosen)
         placement = Placement(chosen, options.runtime.memory, options.runtime.seed_device)
-        single = load_single_frame(single_frame, dtype, placement.rest_device, choose_vae_dtype(dtype))
-        multi = load_multi_frame(multi_frame, dtype, placement.rest_device)
+        rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
+        single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
+        multi = load_multi_frame(multi_frame, dtype, rest)
         pipe = cls(
-            keyframe_unet=single.unet,
-            keyframe_vae=single.vae,
-            keyframe_text_encoder=single.text_encoder,
-            keyframe_tokenizer=single.tokenizer,
+            keyframe_unet=single and single.unet,
+            keyframe_vae=single and single.vae,
+            keyframe_text_encoder=single and single.text_encoder,
+            keyframe_tokenizer=single and single.tokenizer,
             keyframe_scheduler=build_scheduler(options.keyframes.scheduler, "keyframes"),
             video_unet=multi.unet,
             video_vae=multi.vae,
@@ -170,13 +178,18 @@ class PaintsUndoPipeline(DiffusionPipeline):
         pipe.keyframe_options = options.keyframes
         pipe.video_options = options.video
         pipe.tag_options = options.tags
-        for network in (*single.networks().values(), *multi.networks().values()):
-            set_attention_backend(network, options.runtime.attention)
+        if options.models.lora is not None:
+            unets = [unet for unet in (pipe.keyframe_unet, pipe.video_unet) if unet is not None]
+            merge_lora(Path(options.models.lora), unets, options.models.lora_scale)
+        for part in (single, multi):
+            for network in part.networks().values() if part is not None else ():
+                set_attention_backend(network, options.runtime.attention)
         return pipe
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:  # type: ignore[override]
         """Write both models in the official layout, as `single_frame/` and `multi_frame/`."""
-        self.single_frame.save(Path(folder) / "single_frame")
+        if self.keyframe_unet is not None:
+            self.single_frame.save(Path(folder) / "single_frame")
         self.multi_frame.save(Path(folder) / "multi_frame")
 
     def to(self, *args: Any, **kwargs: Any) -> PaintsUndoPipeline:
@@ -251,6 +264,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         Raises:
             UserError: an impossible size, step or picture.
         """
+        if self.keyframe_unet is None:
+            raise UserError("the keyframe model was left out when this pipeline was loaded")
         options = _with(
             self.keyframe_options,
             operation_steps=None if operation_steps is None else list(operation_steps),
@@ -431,9 +446,12 @@ class PaintsUndoPipeline(DiffusionPipeline):
         return Guidance(options.guidance_scale, options.guidance_rescale, batched=self.batched_guidance)
 
     def _progress(self, title: str, total: int) -> Any:
-        bar = self.progress_bar(total=total)
-        bar.set_description(title)
-        return bar
+        config = getattr(self, "_progress_bar_config", {})
+        self._progress_bar_config = {**config, "desc": title}
+        try:
+            return self.progress_bar(total=total)
+        finally:
+            self._progress_bar_config = config
 
     def _on_step(
         self, bar: Any, callback: OnStepEnd | None
@@ -457,7 +475,7 @@ def read_picture(image: Picture) -> Image.Image:
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     if isinstance(image, Image.Image):
-        return image if image.mode == "RGB" else picture_file._as_rgb(picture_file._upright(image))
+        return image if image.mode == "RGB" else picture_file._as_rgb(ImageOps.exif_transpose(image))
     return open_picture(image)
 
 

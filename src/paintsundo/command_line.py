@@ -1,0 +1,43 @@
+"""How every command ends: 0 done, 2 the user can mend it, 130 interrupted, 1 a fault of the machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from paintsundo.errors import UserError
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """Run a command and turn what the user or the machine may cause into one line and an exit code.
+
+    Anything else is a fault of the program and keeps its traceback.
+    """
+    try:
+        return command()
+    except UserError as error:
+        return _told(str(error), 2)
+    except KeyboardInterrupt:
+        return _told("interrupted; the same command goes on where it stopped", 130)
+    except MemoryError:
+        return _told("not enough memory", 1)
+    except OSError as error:
+        return _told(_of_file(error), 1)
+    except FloatingPointError as error:
+        return _told(str(error), 1)
+    except RuntimeError as error:
+        # By name: commands that never compute do not import torch.
+        if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error):
+            return _told("not enough memory on the device; runtime.memory=low and smaller sizes need less", 1)
+        raise
+
+
+def _of_file(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return f"{text}: {error.filename}" if error.filename else text
+
+
+def _told(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"error: {line}" if code != 130 else line, file=sys.stderr)
+    return code

@@ -1,0 +1,110 @@
+"""All pictures of one command: checks first, models when needed, one picture after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from PIL import Image
+
+from paintsundo.checkpoints.fingerprint import file_hash
+from paintsundo.conditioning.images import open_picture
+from paintsundo.errors import UserError
+from paintsundo.pipelines.inputs import Inputs, find_pictures
+from paintsundo.pipelines.job import Job, make_film, say
+from paintsundo.pipelines.model_set import ModelSet
+from paintsundo.pipelines.options import InferOptions
+from paintsundo.pipelines.placement import choose_device
+from paintsundo.pipelines.run_folder import RunFolder, Settings
+
+
+def make_films(options: InferOptions) -> int:
+    """Make a film of every picture that `options.input` means.
+
+    Returns:
+        0 if all were made (or were there already), 2 if pictures of a folder or pattern were bad.
+
+    Raises:
+        UserError: nothing can be made, or the only picture is bad.
+    """
+    choose_device(options.runtime.device)
+    inputs = _inputs(options)
+    models = ModelSet(options)
+    for name in inputs.skipped:
+        say(f"skipped {name}: not a picture file")
+    bad: list[str] = []
+    for file, name in inputs.pictures:
+        try:
+            job = _job(options, file, name, models)
+            job.begin(options)
+        except UserError as error:
+            if not inputs.many:
+                raise
+            say(f"error: {error}")
+            bad.append(str(error))
+            continue
+        make_film(job, options, models)
+    if bad:
+        say(f"{len(inputs.pictures) - len(bad)} of {len(inputs.pictures)} pictures done; not done:")
+        for message in bad:
+            say(f"  {message}")
+    return 2 if bad else 0
+
+
+def _inputs(options: InferOptions) -> Inputs:
+    if options.input is not None:
+        inputs = find_pictures(options.input)
+        if options.keyframes.folder is not None and inputs.many:
+            raise UserError(
+                "keyframes.folder goes with one picture, or without input: it is one film's keyframes"
+            )
+        return inputs
+    folder = Path(str(options.keyframes.folder))
+    return Inputs([(folder, folder.resolve().name or "film")])
+
+
+def _job(options: InferOptions, file: Path, name: str, models: ModelSet) -> Job:
+    own: list[Image.Image] | None = None
+    if options.keyframes.folder is not None:
+        files = [path for path, _ in _keyframe_files(options.keyframes.folder)]
+        own = [open_picture(path) for path in files]
+        if len(own) < 2:
+            raise UserError(
+                f"keyframes.folder: {options.keyframes.folder} has {len(own)} pictures; "
+                "at least two are needed, the finished picture first and the blank canvas last"
+            )
+        picture, hashes = own[0], [file_hash(path) for path in files]
+    else:
+        picture, hashes = open_picture(file), [file_hash(file)]
+    assert options.output is not None
+    folder = RunFolder(Path(options.output) / name, _settings(options, hashes, models))
+    return Job(file=file, picture=picture, picture_hashes=hashes, own_keyframes=own, folder=folder)
+
+
+def _keyframe_files(folder: str) -> list[tuple[Path, str]]:
+    if not Path(folder).is_dir():
+        raise UserError(f"keyframes.folder: the folder {folder} does not exist")
+    return find_pictures(folder).pictures
+
+
+def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:
+    """Stage → all that decides its result."""
+    runtime = {name: getattr(options.runtime, name) for name in ("device", "dtype", "seed_device")}
+    lora = {"lora": models.hash_of("lora"), "lora_scale": options.models.lora_scale}
+    keyframes = dataclasses.asdict(options.keyframes)
+    keyframes["operation_steps"] = sorted(set(options.keyframes.operation_steps))
+    own = keyframes.pop("folder") is not None
+    video = dataclasses.asdict(options.video)
+    film = {"fps": video.pop("fps")}
+    # Neither changes what is computed.
+    del video["batch"], video["formats"]
+    tagging = {"prompt": options.prompt, "tagger": models.hash_of("tagger"), **vars(options.tags)}
+    if own:
+        keyframes = {}
+    else:
+        keyframes |= {"single_frame": models.hash_of("single_frame"), **lora, **runtime}
+    return {
+        "keyframes": {"pictures": picture_hashes, **tagging, **keyframes},
+        "video": {**video, "multi_frame": models.hash_of("multi_frame"), **lora, **runtime},
+        "film": film,
+    }

@@ -1,0 +1,100 @@
+"""The models of one command: checked at once, hashed when first recorded, loaded when first used."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashes
+from paintsundo.checkpoints.layout import component_configs
+from paintsundo.checkpoints.sources import resolve
+from paintsundo.diffusion import build_scheduler
+from paintsundo.errors import UserError
+from paintsundo.pipelines.film import PaintsUndoPipeline
+from paintsundo.pipelines.options import InferOptions
+from paintsundo.pipelines.placement import choose_device
+from paintsundo.pipelines.sizes import check_buckets, check_keyframe_size, keyframe_multiple, video_multiple
+
+
+class ModelSet:
+    """The models of a command: checked at once, hashed when first recorded, loaded when first used.
+
+    Raises:
+        UserError: a checkpoint is missing or another model's, or a size or scheduler does not suit it.
+    """
+
+    def __init__(self, options: InferOptions) -> None:
+        self.options = options
+        models = options.models
+        self.own_keyframes = options.keyframes.folder is not None
+        self.folders = {"multi_frame": resolve(models.multi_frame, "multi_frame")}
+        # Own keyframes need no keyframe model, a given prompt needs no tagger.
+        if not self.own_keyframes:
+            self.folders["single_frame"] = resolve(models.single_frame, "single_frame")
+        if options.prompt is None:
+            self.folders["tagger"] = resolve(models.tagger, "tagger")
+        if models.lora is not None and not Path(models.lora).is_file():
+            raise UserError(f"models.lora: the file {models.lora} does not exist")
+        self._check_sizes()
+        for stage in ("keyframes", "video"):
+            chosen = getattr(options, stage)
+            build_scheduler(chosen.scheduler, stage).set_timesteps(chosen.num_inference_steps)
+        self._hashes: dict[str, Any] | None = None
+        self._pipe: PaintsUndoPipeline | None = None
+
+    def _check_sizes(self) -> None:
+        multi = component_configs(self.folders["multi_frame"], "multi_frame")
+        check_buckets(self.options.video.buckets, video_multiple(multi["vae"], multi["unet"]))
+        if not self.own_keyframes:
+            single = component_configs(self.folders["single_frame"], "single_frame")
+            size = self.options.keyframes
+            check_keyframe_size(size.width, size.height, keyframe_multiple(single["vae"]))
+
+    @property
+    def hashes(self) -> dict[str, Any]:
+        """Part → SHA-256 of each of its files."""
+        if self._hashes is None:
+            self._hashes = {part: folder_hashes(folder) for part, folder in self.folders.items()}
+            if self.options.models.lora is not None:
+                self._hashes["lora"] = {"file": file_hash(Path(self.options.models.lora))}
+        return self._hashes
+
+    def hash_of(self, part: str) -> str | None:
+        """One hash for a part; None if it is not used."""
+        return combined(self.hashes[part]) if part in self.hashes else None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Part → the source as the user gave it."""
+        return {part: getattr(self.options.models, part) for part in sorted(self.hashes)}
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """All options, as composed."""
+        return dataclasses.asdict(self.options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models compute."""
+        return choose_device(self.options.runtime.device)
+
+    @property
+    def loaded(self) -> bool:
+        return self._pipe is not None
+
+    @property
+    def pipe(self) -> PaintsUndoPipeline:
+        """The loaded pipeline."""
+        if self._pipe is None:
+            self._pipe = PaintsUndoPipeline.from_pretrained(
+                single_frame=self.folders.get("single_frame"),
+                multi_frame=self.folders["multi_frame"],
+                tagger=self.folders.get("tagger"),
+                options=self.options,
+            )
+            if not self.options.runtime.progress:
+                self._pipe.set_progress_bar_config(disable=True)
+        return self._pipe
