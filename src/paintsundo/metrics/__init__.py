@@ -22,6 +22,7 @@ from paintsundo.metrics.progress import (
     progress,
     progress_curve_error,
 )
+from paintsundo.metrics.report import measure_film
 from paintsundo.metrics.stage_order import StageOrder, outline_share, stage_order
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "flicker",
     "interpolation_fidelity",
     "keyframe_positions",
+    "measure_film",
     "monotonicity",
     "null_baselines",
     "operation_step_calibration",

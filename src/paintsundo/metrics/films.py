@@ -52,7 +52,9 @@ def prepare(film: Film, side: int = MEASURE_SIDE, blur: float = NOISE_BLUR) -> F
 
 def difference(first: Floats, second: Floats) -> Floats:
     """Largest absolute channel difference of two stacks (…,H,W,3) → (…,H,W), in [0,1]."""
-    return np.abs(first - second).max(axis=-1)
+    apart = np.abs(first - second)
+    # Pairwise: a reduction over an axis of three is many times slower.
+    return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
 
 
 def step_changes(frames: Floats) -> Floats:

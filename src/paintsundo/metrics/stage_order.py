@@ -17,8 +17,12 @@ from paintsundo.metrics.films import Film, Floats, check_film, difference, prepa
 
 EDGE_STRENGTH = 0.10
 """Gradient, in units of 1 a pixel, from which the finished picture has an edge."""
+HUE_CHANGE = 0.03
+"""Gradient of chromaticity, r/(r+g+b) and so on, a pixel, that parts areas of two colours."""
+DARK = 0.25
+"""Pixels without a channel above this are line or ink, whose hue means nothing."""
 LINE_DEPTH = 0.15
-LINE_WIDTH = 7
+LINE_WIDTH = 9
 LEAST_SHARE = 0.005
 """A stage that covers less of the picture than this is not measured."""
 
@@ -49,7 +53,7 @@ def gradient(picture: Floats) -> Floats:
 
 
 def outlines(picture: Floats) -> NDArray[np.bool_]:
-    """Thin dark lines of a picture (h,w,3): black-hat of its brightness deeper than 0.15, lines up to 6 px
+    """Thin dark lines of a picture (h,w,3): black-hat of its brightness deeper than 0.15, up to 8 px
     wide."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LINE_WIDTH, LINE_WIDTH))
     return cv2.morphologyEx(picture.mean(axis=-1), cv2.MORPH_BLACKHAT, kernel) > LINE_DEPTH
@@ -120,12 +124,13 @@ def colour_recall(frames: Floats, margin: int = 2) -> NDArray[np.float64] | None
 def shading_recall(frames: Floats) -> NDArray[np.float64] | None:
     """Share of shaded pixels that are nearer to the finished colour than to their region's flat colour: (N,).
 
-    Shaded = more than 0.08 from the median colour of the region, regions being parted by outlines and strong
-    edges. None without shading. Fooled by fades, which reach shading last as well, and by outlines too faint
-    to part regions.
+    Shaded = more than 0.08 from the median colour of the region, regions being areas of one hue
+    (chromaticity) not crossed by outlines. None without shading. Fooled by fades, which reach shading last as
+    well, and by neighbouring things of one hue without an outline between them.
     """
     final = frames[-1]
-    walls = (gradient(final) > 2 * EDGE_STRENGTH) | outlines(final)
+    chromaticity = (final + 0.05) / (final.sum(axis=-1, keepdims=True) + 0.15)
+    walls = (gradient(chromaticity) > HUE_CHANGE) | outlines(final) | (final.max(axis=-1) < DARK)
     depth = difference(final, region_colours(final, walls))
     near_wall = cv2.dilate(walls.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     shaded = (depth > 0.08) & ~near_wall
