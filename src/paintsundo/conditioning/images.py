@@ -40,7 +40,7 @@ def pad_to(image: Picture, width: int, height: int) -> Picture:
 
 
 def crop_notice(image: Picture, width: int, height: int) -> str | None:
-    """One line saying what `crop_to` removes; None if that is less than a pixel after scaling."""
+    """One line saying what `crop_to` removes; None if that is less than half a percent of a side."""
     rows, columns = image.shape[:2]
     factor = max(height / rows, width / columns)
     parts = []
@@ -48,7 +48,7 @@ def crop_notice(image: Picture, width: int, height: int) -> str | None:
         ("width", width, round(columns * factor)),
         ("height", height, round(rows * factor)),
     ):
-        if whole > kept:
+        if whole - kept >= 0.005 * whole:
             parts.append(f"{100 * (whole - kept) / whole:.0f} % of the {side}")
     if not parts:
         return None
@@ -67,5 +67,5 @@ def to_uint8(pictures: Tensor) -> Picture:
     """
     values = 127.5 * pictures.detach().float() + 127.5
     if values.isnan().any():
-        raise FloatingPointError("the model returned values that are not numbers; try runtime.dtype=float32")
+        raise FloatingPointError("the model returned values that are not numbers (NaN)")
     return values.clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().contiguous().numpy()

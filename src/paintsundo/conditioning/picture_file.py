@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -14,31 +16,12 @@ from paintsundo.errors import UserError
 
 MIN_SIDE = 8  # pixels
 MAX_ASPECT = 10  # longer side : shorter side
-MAX_PIXELS = 100_000_000  # about 0.4 GB while it is converted
+MAX_PIXELS = 120_000_000  # the largest phone cameras; about 1 GB while it is converted
 
-# What painters and cameras write. Others that Pillow knows are left out: EPS and PDF start other programs,
-# the rest are icons, fonts and scientific stacks.
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "DIB",
-    "TIFF",
-    "AVIF",
-    "JPEG2000",
-    "TGA",
-    "PPM",
-    "PCX",
-    "ICO",
-    "ICNS",
-    "PSD",
-    "QOI",
-    "SGI",
-    "DDS",
-)
+# What painters and cameras write. Left out of what Pillow knows: EPS and PDF, which start other programs, and
+# scientific and icon formats.
+FORMATS: tuple[str, ...] = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000")
+FORMATS += ("TGA", "PPM", "PCX", "ICO", "PSD", "QOI", "SGI", "DDS")
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
@@ -49,20 +32,19 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises:
         UserError: in one line with the file's name: missing, not a picture, damaged or truncated, a side
-            under
-            MIN_SIDE pixels, longer than MAX_ASPECT times its width (or the reverse), more than MAX_PIXELS
-            pixels.
+            under MIN_SIDE pixels, one side over MAX_ASPECT times the other, more than MAX_PIXELS pixels.
     """
     name = _printable(path)
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{name}: a folder, not a picture")
     try:
+        if path.exists() and not path.is_file():
+            # A pipe or device could be read for ever.
+            raise UserError(f"{name}: {'a folder' if path.is_dir() else 'not a file'}, not a picture")
         with warnings.catch_warnings(), path.open("rb") as file:
             # Size is judged below; other warnings (odd EXIF, palette transparency) do not concern the user.
             warnings.simplefilter("ignore")
-            return _read(io.BytesIO(file.read()), name)
-    except UserError:
+            return _read(file, name)
+    except (UserError, MemoryError):
         raise
     except FileNotFoundError:
         raise UserError(f"{name}: no such file") from None
@@ -76,12 +58,18 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
         raise UserError(f"{name}: damaged or truncated picture ({_one_line(error)})") from error
 
 
-def _read(file: io.BytesIO, name: str) -> Image.Image:
+def _read(file: BinaryIO, name: str) -> Image.Image:
     Image.init()
     with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
         _check_size(image.width, image.height, name)
         image.load()
-        return _as_rgb(_upright(image))
+        # A broken orientation tag does not make the picture unreadable.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+        rgb = _as_rgb(image)
+    # What is saved later must not carry a foreign profile, comment or orientation.
+    rgb.info = {}
+    return rgb
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -94,39 +82,31 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise UserError(f"{name}: {width}x{height} is more than {MAX_PIXELS // 10**6} million pixels")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a broken orientation tag does not make the picture unreadable
-        return image
-
-
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_grey(image)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if "A" in image.getbands() or "a" in image.mode or "transparency" in image.info:
         return _over_white(image.convert("RGBA"))
     if image.mode == "CMYK" and image.info.get("icc_profile"):
-        try:
+        # An unusable profile leaves the plain formula below.
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-            converted = ImageCms.profileToProfile(
-                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB")
             if converted is not None:
-                return _plain(converted)
-        except (ImageCms.PyCMSError, OSError):
-            pass  # an unusable profile: the plain formula below
-    return _plain(image.convert("RGB"))
+                return converted
+    return image.convert("RGB")
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return _plain(Image.alpha_composite(white, image).convert("RGB"))
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image.getchannel("A"))
+    return white
 
 
 def _deep_grey(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits or floating point → RGB, by the range that its values show."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     top = float(values.max())
     if image.mode.startswith("I;16"):
         full = 65535.0
@@ -139,13 +119,6 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     if isinstance(transparent, int):
         grey[np.asarray(image) == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Pixels alone: what is saved later must not carry a foreign profile, comment or orientation."""
-    plain = Image.new("RGB", image.size)
-    plain.paste(image)
-    return plain
 
 
 def _printable(path: str | os.PathLike[str]) -> str:

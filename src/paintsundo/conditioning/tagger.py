@@ -77,8 +77,9 @@ class Tagger:
         """
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
         picture = picture.convert("RGB")
-        longer = max(picture.size)
-        width, height = (max(1, side * self.size // longer) for side in picture.size)
+        # A floating-point factor, as published: it may leave the longer side one pixel short.
+        factor = self.size / max(picture.size)
+        width, height = (max(1, int(side * factor)) for side in picture.size)
         square = Image.new("RGB", (self.size, self.size), (255, 255, 255))
         offset = (self.size - width) // 2, (self.size - height) // 2
         square.paste(picture.resize((width, height), Image.Resampling.LANCZOS), offset)

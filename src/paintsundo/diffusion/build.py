@@ -19,21 +19,25 @@ from paintsundo.errors import UserError
 OWN = (KarrasDPMSolverScheduler, DynamicTSNRScheduler)
 
 
-def build_scheduler(config: Mapping[str, Any] | DictConfig, stage: str) -> SchedulerMixin:
+def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, stage: str) -> SchedulerMixin:
     """The scheduler that `config` names, with the betas, prediction type and spacing of `stage`.
 
     Args:
         config: `_target_`, one of this project's schedulers or `diffusers.NAME`, and its options; for a
-            diffusers scheduler also `step_options`, arguments for its `step` such as eta.
+            diffusers scheduler also `step_options`, arguments for its `step` such as eta. Or an instance of
+            a diffusers scheduler, whose class and explicitly set options count.
         stage: "keyframes" (linear betas, epsilon) or "video" (zero-terminal-SNR sqrt-linear betas,
-            v-prediction,
-            trailing timesteps, dynamic scale of x0). The published schedulers exchange places with
-            the settings of the stage; a diffusers scheduler comes inside a `ForeignScheduler`.
+            v-prediction, trailing timesteps, dynamic scale of x0). The published schedulers exchange places
+            with the settings of the stage; a diffusers scheduler comes inside a `ForeignScheduler`.
 
     Raises:
         UserError: unknown stage, class or option, or an option that the stage decides.
     """
     settings = Stage.named(stage)
+    if isinstance(config, (*OWN, ForeignScheduler)):
+        return config
+    if isinstance(config, SchedulerMixin):
+        return ForeignScheduler(type(config).__name__, stage, _explicit_options(config))
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     options: dict[str, Any] = {str(key): value for key, value in dict(plain).items()}  # type: ignore[arg-type]
     target = options.pop("_target_", None)
@@ -65,3 +69,13 @@ def build_scheduler(config: Mapping[str, Any] | DictConfig, stage: str) -> Sched
         "dynamic_scale": settings.dynamic_scale,
     }
     return scheduler_class(**(of_stage | options))
+
+
+def _explicit_options(scheduler: Any) -> dict[str, Any]:
+    """Options a diffusers scheduler was given, without its defaults and without what the stage decides."""
+    defaulted = scheduler.config.get("_use_default_values", [])
+    return {
+        key: value
+        for key, value in scheduler.config.items()
+        if not key.startswith("_") and key not in defaulted and key not in STAGE_OPTIONS
+    }

@@ -16,6 +16,7 @@ from torch import Tensor
 from paintsundo.diffusion.precision import bounded, narrow, widen
 from paintsundo.diffusion.schedules import NoiseSchedule, betas_of_alphas_cumprod, check_num_inference_steps
 from paintsundo.diffusion.stages import Stage
+from paintsundo.diffusion.targets import velocity_of
 from paintsundo.errors import UserError
 
 # Set by the stage; a configuration that sets them itself would sample from another model than was trained.
@@ -72,8 +73,8 @@ class ForeignScheduler(SchedulerMixin, ConfigMixin):
         self._scale = self.schedule.scale.numpy()
         self._step_options = dict(step_options or {})
         self.scheduler = _inner(scheduler, self.stage, self.schedule, dict(options or {}))
-        self._step_takes = inspect.signature(self.scheduler.step).parameters
-        unknown = sorted(set(self._step_options) - set(self._step_takes))
+        self._step_takes = frozenset(inspect.signature(self.scheduler.step).parameters)
+        unknown = sorted(set(self._step_options) - self._step_takes)
         if unknown:
             raise UserError(f"{scheduler}.step has no option {', '.join(unknown)}")
 
@@ -163,15 +164,23 @@ class ForeignScheduler(SchedulerMixin, ConfigMixin):
         noisy = self.scheduler.add_noise(widen(original_samples), widen(noise), timesteps)
         return narrow(noisy, original_samples.dtype)
 
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The network's v target for the clean sample (B, …) at training timesteps (B,)."""
+        return narrow(velocity_of(self.schedule, sample, noise, timesteps), sample.dtype)
+
     def __len__(self) -> int:
         return len(self.schedule)
 
 
 def _inner(name: str, stage: Stage, schedule: NoiseSchedule, options: dict[str, Any]) -> Any:
     scheduler_class = getattr(diffusers, name, None)
+    # diffusers' stand-in for a class whose packages are missing says which it needs.
+    missing = getattr(scheduler_class, "_backends", None)
+    if missing:
+        raise UserError(f"{name} needs packages that are not all installed: {', '.join(missing)}")
     if not (inspect.isclass(scheduler_class) and issubclass(scheduler_class, SchedulerMixin)):
         raise UserError(f"diffusers has no scheduler {name!r}")
-    takes = inspect.signature(scheduler_class.__init__).parameters
+    takes = inspect.signature(scheduler_class).parameters
     if "trained_betas" not in takes or "prediction_type" not in takes:
         raise UserError(f"{name} cannot sample these models: it has no betas and prediction type of its own")
     decided = [option for option in STAGE_OPTIONS if option in options]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -10,7 +11,12 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, Sch
 from torch import Tensor
 
 from paintsundo.diffusion.precision import bounded, narrow, widen
-from paintsundo.diffusion.schedules import NoiseSchedule, check_num_inference_steps, karras_sigmas
+from paintsundo.diffusion.schedules import (
+    SMALLEST_ALPHA_CUMPROD,
+    NoiseSchedule,
+    check_num_inference_steps,
+    karras_sigmas,
+)
 from paintsundo.diffusion.targets import velocity_of
 from paintsundo.errors import UserError
 
@@ -70,7 +76,9 @@ class KarrasDPMSolverScheduler(SchedulerMixin, ConfigMixin):
             base_scale,
         )
         self.alphas_cumprod = self.schedule.alphas_cumprod.float()
-        self.train_sigmas = self.schedule.sigmas.float()
+        # In float32 from float32 on, as published: the timestep of a sigma is a matter of the nearest one.
+        alphas = self.alphas_cumprod.clamp(min=SMALLEST_ALPHA_CUMPROD)
+        self.train_sigmas = ((1 - alphas) / alphas) ** 0.5 / self.schedule.scale.float()
         self.sigmas = self.train_sigmas.flip(0)
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
         self.num_inference_steps: int | None = None
@@ -162,9 +170,11 @@ class KarrasDPMSolverScheduler(SchedulerMixin, ConfigMixin):
         timestep: float | Tensor,
         sample: Tensor,
         return_dict: bool = True,
+        generator: Any = None,
     ) -> SchedulerOutput | tuple[Tensor]:
         """One step from sigma to the next: sample (B, …) and the network's prediction of the same shape.
 
+        generator: taken, as all schedulers' steps do here, and not used: this sampler draws no noise.
         Returns the next sample, in the dtype of `sample`.
         """
         index = self._current_index(timestep)
@@ -184,11 +194,9 @@ class KarrasDPMSolverScheduler(SchedulerMixin, ConfigMixin):
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """x0 (B, …) noised to the sampler's own space, x0 + sigma_t * noise, at training timesteps (B,)."""
-        sigma = self.train_sigmas.to(original_samples.device)[
-            timesteps.to(original_samples.device).reshape(-1)
-        ]
-        sigma = sigma.reshape(-1, *[1] * (original_samples.ndim - 1))
-        return narrow(widen(original_samples) + sigma * widen(noise), original_samples.dtype)
+        x0 = widen(original_samples)
+        noisy = x0 + self.schedule.at("sigmas", timesteps, x0) * widen(noise)
+        return narrow(noisy, original_samples.dtype)
 
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """v target sqrt(a) noise - sqrt(1 - a) s x0 of the clean sample (B, …) at timesteps (B,)."""

@@ -16,8 +16,7 @@ from paintsundo.errors import UserError
 
 def snr(schedule: Any, t: Tensor) -> Tensor:
     """Signal-to-noise ratio a / (1 - a) at timesteps t (B,): (B,) float32, 0 at zero terminal SNR."""
-    alphas = schedule_of(schedule).alphas_cumprod.to(t.device)[t.long()]
-    return (alphas / (1 - alphas)).float()
+    return schedule_of(schedule).at("snr", t, torch.empty(len(t), device=t.device))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ computed in float64; schedulers round them to float32 once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def dynamic_scale(
 def karras_sigmas(num_inference_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
     """Falling sigmas of Karras et al. (2022), equation 5, then 0: (num_inference_steps + 1,) float32."""
     ramp = torch.linspace(0, 1, num_inference_steps)
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    low, high = (torch.tensor(sigma) ** (1 / rho) for sigma in (sigma_min, sigma_max))
     return torch.cat([(high + ramp * (low - high)) ** rho, torch.zeros(1)])
 
 
@@ -99,6 +99,9 @@ class NoiseSchedule:
 
     alphas_cumprod: Tensor
     scale: Tensor
+    _placed: dict[tuple[str, torch.device, torch.dtype], Tensor] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def from_options(
@@ -136,6 +139,31 @@ class NoiseSchedule:
         """(T,) float64 noise-to-signal ratio sqrt(1 - a) / (sqrt(a) * s), rising and always finite."""
         alphas = self.alphas_cumprod.clamp(min=SMALLEST_ALPHA_CUMPROD)
         return ((1 - alphas) / alphas).sqrt() / self.scale
+
+    @property
+    def root_alpha(self) -> Tensor:
+        """(T,) float64 sqrt(a)."""
+        return self.alphas_cumprod.sqrt()
+
+    @property
+    def root_beta(self) -> Tensor:
+        """(T,) float64 sqrt(1 - a)."""
+        return (1 - self.alphas_cumprod).sqrt()
+
+    @property
+    def snr(self) -> Tensor:
+        """(T,) float64 signal-to-noise ratio a / (1 - a)."""
+        return self.alphas_cumprod / (1 - self.alphas_cumprod)
+
+    def at(self, table: str, timesteps: Tensor, like: Tensor) -> Tensor:
+        """Entries of a table (named like its attribute) at integer timesteps (B,), as (B, 1, …) to multiply
+        `like` (B, …): its dtype and device. Tables are copied to a device once.
+        """
+        place = (table, like.device, like.dtype)
+        if place not in self._placed:
+            self._placed[place] = getattr(self, table).to(like.dtype).to(like.device)
+        values = self._placed[place][timesteps.to(like.device).reshape(-1).long()]
+        return values.reshape(-1, *[1] * (like.ndim - 1))
 
     def __len__(self) -> int:
         return len(self.alphas_cumprod)

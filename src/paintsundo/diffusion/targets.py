@@ -33,23 +33,18 @@ def schedule_of(schedule: Any, dynamic_scale: bool | None = None) -> NoiseSchedu
     return NoiseSchedule(schedule.alphas_cumprod, scale)
 
 
-def _at(table: Tensor, timesteps: Tensor, like: Tensor) -> Tensor:
-    values = table.to(device=like.device, dtype=like.dtype)[timesteps.to(like.device).reshape(-1).long()]
-    return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
 def noise_to(schedule: NoiseSchedule, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """x_t = sqrt(a) s x0 + sqrt(1 - a) noise. x0, noise (B, …), timesteps (B,) integer; float32 or better."""
     x0, noise = widen(x0), widen(noise)
-    signal = _at(schedule.alphas_cumprod.sqrt() * schedule.scale, timesteps, x0)
-    return signal * x0 + _at((1 - schedule.alphas_cumprod).sqrt(), timesteps, x0) * noise
+    scaled = schedule.at("scale", timesteps, x0) * x0
+    return schedule.at("root_alpha", timesteps, x0) * scaled + schedule.at("root_beta", timesteps, x0) * noise
 
 
 def velocity_of(schedule: NoiseSchedule, x0: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """v = sqrt(a) noise - sqrt(1 - a) s x0 (Salimans and Ho 2022). x0, noise (B, …), timesteps (B,)."""
     x0, noise = widen(x0), widen(noise)
-    signal = _at((1 - schedule.alphas_cumprod).sqrt() * schedule.scale, timesteps, x0)
-    return _at(schedule.alphas_cumprod.sqrt(), timesteps, x0) * noise - signal * x0
+    scaled = schedule.at("scale", timesteps, x0) * x0
+    return schedule.at("root_alpha", timesteps, x0) * noise - schedule.at("root_beta", timesteps, x0) * scaled
 
 
 def noisy_and_target(
@@ -81,5 +76,5 @@ def noisy_and_target(
     if prediction_type == "v_prediction":
         return noisy, velocity_of(tables, x0, noise, t)
     if prediction_type == "sample":
-        return noisy, _at(tables.scale, t, noisy) * widen(x0)
+        return noisy, tables.at("scale", t, noisy) * widen(x0)
     raise UserError(f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}")
