@@ -157,7 +157,8 @@ def _licences(copyright_file: Path) -> list[tuple[re.Pattern[str], str, str]]:
         fields = dict(re.findall(r"^(Files|Copyright|License):[ \t]*((?:.*)(?:\n[ \t]+.*)*)", block, re.M))
         if "Files" in fields and "License" in fields:
             for pattern in fields["Files"].split():
-                glob = re.compile(".*".join(map(re.escape, pattern.split("*"))) + "$")
+                last = pattern if pattern == "*" else pattern.rsplit("/", 1)[-1]  # installed elsewhere than in the source
+                glob = re.compile(".*".join(map(re.escape, last.split("*"))) + "$")
                 holder = re.sub(r"\s+", " ", fields.get("Copyright", "")).strip()
                 found.append((glob, fields["License"].split("\n")[0].strip(), holder))
     return found[::-1]
