@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from paintsundo.errors import UserError
 
 USAGE = """usage: python -m paintsundo.data COMMAND name=value ...
-  build source=svg|pictures input=FILE|FOLDER|ARCHIVE output=DATASET [size= workers= limit= compositions= crops= sets= splits= seed=]
+  build source=svg|pictures input=FILE|FOLDER|ARCHIVE output=DATASET
+        [size= workers= limit= compositions= crops= sets= splits= seed= overwrite=]
   check input=DATASET                     verify every sample
-  show  input=DATASET output=FILE.png     contact sheet of drawing processes [count= states= side= first=]
+  show  input=DATASET output=FILE.png     contact sheet of processes [count= states= side= first=]
   stats input=DATASET                     numbers about a data set
-  fetch output=FOLDER                     gather openly licensed art into one folder of archives [downloads=FOLDER]"""
+  fetch output=FOLDER                     gather openly licensed art as archives [downloads=FOLDER sets=]"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,8 +1,9 @@
 """Gather openly licensed art into one small folder of archives that `build` reads.
 
-Packages come from the package tools present (npm; apt-get and dpkg), or from a folder of files downloaded before.
-Vector art is cut down to what is drawn, pictures to 512 pixels. Reserved files go into archives of their own, a few
-per set, for tests only. `manifest.json` lists every set with its package, licence and number of files.
+Packages come from the package tools present (npm; apt-get and dpkg), or from a folder of files downloaded
+before. Vector art is cut down to what is drawn, pictures to 512 pixels. Reserved files go into archives of
+their own, a few per set, for tests only. `manifest.json` lists every set with its package, licence and number
+of files.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import io
 import json
 import lzma
+import math
 import re
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from paintsundo.data.art_sets import SETS, Art, ArtSet, Subjects, learn_subjects
@@ -30,7 +33,7 @@ from paintsundo.errors import UserError
 
 PICTURE_SIDE = 512
 RESERVED_KEPT = 60  # per set, for tests
-LEAST_SHAPES, MOST_SHAPES = 3, 300
+MOST_SHAPES = 300
 LARGEST = 60_000  # bytes of a vector file
 _HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -81,29 +84,55 @@ def _shortened(markup: str, decimals: int) -> str:
     return re.sub(r'(?<= )(d|points)="[^"]*"', data, markup)
 
 
-def minified(data: bytes) -> bytes:
-    """A vector file reduced to what is drawn. Raises UnusableArt when that would change how it looks."""
+def _tightened(art: SvgArt) -> SvgArt:
+    """The same art with a view box around what is drawn, where that is much smaller than the given one."""
+    x, y, width, height = art.view_box
+    side = max(width, height)
+    whole = SvgArt((x - (side - width) / 2, y - (side - height) / 2, side, side), art.pieces)
+    rows, columns = np.nonzero((render(_document(whole, None, 128), 128) < 250).any(axis=2))
+    if len(rows) == 0:
+        raise UnusableArt("all but blank")
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    extent = max(bottom - top, right - left)
+    if extent > 0.85 * 128:
+        return art
+    if extent < 0.08 * 128:
+        raise UnusableArt("all but blank")
+    unit = side / 128
+    middle_x, middle_y = (
+        whole.view_box[0] + unit * (left + right) / 2,
+        whole.view_box[1] + unit * (top + bottom) / 2,
+    )
+    side = extent * unit * 1.08
+    return SvgArt((middle_x - side / 2, middle_y - side / 2, side, side), art.pieces)
+
+
+def _document(art: SvgArt, decimals: int | None, size: int | None = None) -> str:
+    box = " ".join(f"{value:.6g}" for value in art.view_box)
+    inner = art.markup()
+    inner = inner if decimals is None else _shortened(inner, decimals)
+    fixed = f' width="{size}" height="{size}"' if size else ""
+    return f'{_HEAD}{fixed} viewBox="{box}">{inner}</svg>'
+
+
+def minified(data: bytes, least: int = 1) -> bytes:
+    """A vector file reduced to what is drawn. Raises UnusableArt with the reason why it is not to be used."""
     art = parse(data)
-    if not LEAST_SHAPES <= len(art.shapes) <= MOST_SHAPES:
+    if not least <= len(art.shapes) <= MOST_SHAPES:
         raise UnusableArt("too few or too many shapes")
-    box = " ".join(f"{value:g}" for value in art.view_box)
-
-    def document(art: SvgArt, decimals: int | None, size: str = "") -> str:
-        inner = art.markup()
-        inner = inner if decimals is None else _shortened(inner, decimals)
-        return f'{_HEAD}{size} viewBox="{box}">{inner}</svg>'
-
-    decimals = 2 if max(art.view_box[2:]) >= 64 else 3
-    small = document(art, decimals)
+    art = _tightened(art)
+    decimals = max(0, 5 - round(math.log10(max(art.view_box[2:]))) - 1)
+    small = _document(art, decimals)
     if len(small) > LARGEST:
         raise UnusableArt("too large")
-    fixed = ' width="64" height="64"'
-    change = abs(render(document(art, None, fixed), 64).astype(int) - render(document(art, decimals, fixed), 64))
-    return small.encode() if change.mean() < 0.5 else document(art, None).encode()
+    change = abs(render(_document(art, None, 64), 64).astype(int) - render(_document(art, decimals, 64), 64))
+    return (small if change.mean() < 0.5 else _document(art, None)).encode()
 
 
 def shrunk(data: bytes) -> bytes:
-    """A picture of at most 512 pixels as JPEG, transparency over white. Raises UnusableArt for unreadable ones."""
+    """A picture of at most 512 pixels as JPEG, transparency over white. Raises UnusableArt for unreadable
+    ones.
+    """
     try:
         picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
     except (OSError, ValueError, Image.DecompressionBombError) as error:
@@ -135,12 +164,16 @@ def _write(path: Path, files: dict[str, bytes]) -> None:
     path.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME) if path.suffix == ".xz" else data)
 
 
-def _chosen(art_set: ArtSet, folder: Path, subjects: Subjects) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, int]]:
+def _chosen(
+    art_set: ArtSet, folder: Path, subjects: Subjects
+) -> tuple[dict[str, bytes], dict[str, bytes], dict[str, int]]:
     """The files of a set for use, its reserved files, and why files were left out; each with its index."""
     parts: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
     indexes: tuple[list[str], list[str]] = ([], [])
     left_out: dict[str, int] = {}
-    found = sorted(art_set.collect(folder, subjects), key=lambda art: hashlib.sha256(art.stem.encode()).hexdigest())
+    found = sorted(
+        art_set.collect(folder, subjects), key=lambda art: hashlib.sha256(art.stem.encode()).hexdigest()
+    )
     seen = set()
     for art in found:
         kind = int(is_reserved(art.stem))
@@ -148,7 +181,7 @@ def _chosen(art_set: ArtSet, folder: Path, subjects: Subjects) -> tuple[dict[str
             continue
         try:
             picture = is_picture(art)
-            data = shrunk(art.data) if picture else minified(art.data)
+            data = shrunk(art.data) if picture else minified(art.data, art_set.least)
         except UnusableArt as error:
             reason = str(error).split(":")[0]
             left_out[reason] = left_out.get(reason, 0) + 1
@@ -197,7 +230,9 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
                 continue
             folders[art_set.package] = _unpack(path, Path(temporary) / art_set.name)
         if missing and len(missing) == len(needed):
-            raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)")
+            raise UserError(
+                f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)"
+            )
         subjects = learn_subjects({s.name: folders[s.package] for s in needed if s.package in folders})
         output.mkdir(parents=True, exist_ok=True)
         manifest: dict[str, Any] = {"sets": {}, "missing": missing}

@@ -1,4 +1,6 @@
-"""Openly licensed art inside public packages: where each set lies, what its files show, and under which licence."""
+"""Openly licensed art inside public packages: where each set lies, what its files show, and under which
+licence.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +40,7 @@ class ArtSet:
     licence: str
     collect: Callable[[Path, Subjects], Iterator[Art]]
     most: int | None = None  # at most so many files, chosen by hash
+    least: int = 3  # fewest shapes of a vector file
 
 
 class Subjects:
@@ -64,7 +67,9 @@ def _words(*texts: str) -> tuple[str, ...]:
 
 
 def keeps_variant(stem: str, subject: str) -> bool:
-    """Of a subject's near-identical skin-tone variants keep the toneless one and one more, the same in every set."""
+    """Of a subject's near-identical skin-tone variants keep the toneless one and one more, the same in every
+    set.
+    """
     count = tones(stem)
     if count == 0:
         return True
@@ -90,7 +95,11 @@ def learn_subjects(folders: dict[str, Path]) -> Subjects:
             if not entry["skintone"]:
                 name = re.sub(r"[^a-z0-9]+", "-", entry["annotation"].lower()).strip("-")
                 subjects.code_points.setdefault(name, subject)
-                tags = _words(entry["annotation"], entry["subgroups"].replace("-", " "), entry["group"].replace("-", " "))
+                tags = _words(
+                    entry["annotation"],
+                    entry["subgroups"].replace("-", " "),
+                    entry["group"].replace("-", " "),
+                )
                 subjects.tags.setdefault(subject, (*tags, *_words(entry["tags"])[:6]))
     return subjects
 
@@ -127,7 +136,9 @@ def _fluent(style: str) -> Callable[[Path, Subjects], Iterator[Art]]:
             if keeps_variant(path.stem, subject):
                 known = subjects.tags.get(subject, _words(without_tone(path.stem).replace("-", " ")))
                 look = "flat colours" if style == "flat" else "shaded"
-                yield Art(path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT")
+                yield Art(
+                    path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT"
+                )
 
     return collect
 
@@ -144,7 +155,9 @@ def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
         keywords = re.findall(r"<rdf:li>([^<]{2,30})</rdf:li>", text)
         titles = [title.strip() for title in re.findall(r"<dc:title>([^<]*)</dc:title>", text)]
         author = re.search(r"<dc:creator>.*?<dc:title>([^<]*)</dc:title>", text, re.S)
-        folders = [part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"]
+        folders = [
+            part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"
+        ]
         tags = ("clip art", *_words(*keywords, *folders))[:12]
         title = titles[0].lower() if titles and titles[0] else path.stem
         yield Art(path.stem, data, title, tags, author[1].strip() if author else "", "public domain")
@@ -157,7 +170,9 @@ def _licences(copyright_file: Path) -> list[tuple[re.Pattern[str], str, str]]:
         fields = dict(re.findall(r"^(Files|Copyright|License):[ \t]*((?:.*)(?:\n[ \t]+.*)*)", block, re.M))
         if "Files" in fields and "License" in fields:
             for pattern in fields["Files"].split():
-                last = pattern if pattern == "*" else pattern.rsplit("/", 1)[-1]  # installed elsewhere than in the source
+                last = (
+                    pattern if pattern == "*" else pattern.rsplit("/", 1)[-1]
+                )  # installed elsewhere than in the source
                 glob = re.compile(".*".join(map(re.escape, last.split("*"))) + "$")
                 holder = re.sub(r"\s+", " ", fields.get("Copyright", "")).strip()
                 found.append((glob, fields["License"].split("\n")[0].strip(), holder))
@@ -172,11 +187,17 @@ def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Ar
         seen = set()
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).as_posix()
-            if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp") or not path.is_file() or path.is_symlink():
+            if (
+                path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp")
+                or not path.is_file()
+                or path.is_symlink()
+            ):
                 continue
             if not re.search(wanted, relative):
                 continue
-            name = relative.split("/contents/")[0].rsplit("/", 1)[-1] if "/contents/" in relative else path.stem
+            name = (
+                relative.split("/contents/")[0].rsplit("/", 1)[-1] if "/contents/" in relative else path.stem
+            )
             subject = re.sub(r"_\d+x\d+.*$", "", name).lower()
             if subject in seen:
                 continue
@@ -199,7 +220,7 @@ SETS: tuple[ArtSet, ...] = (
     ArtSet("noto", "npm", "@iconify-json/noto@1.2", "Apache 2.0", _noto),
     ArtSet("fluent-flat", "npm", "fluentui-emoji@1.3", "MIT", _fluent("flat")),
     ArtSet("fluent-modern", "npm", "fluentui-emoji@1.3", "MIT", _fluent("modern"), most=900),
-    ArtSet("openclipart", "apt", "openclipart-svg", "public domain", _openclipart, most=2500),
+    ArtSet("openclipart", "apt", "openclipart-svg", "public domain", _openclipart, most=2500, least=7),
     ArtSet("lomiri-16.04", "apt", "lomiri-wallpapers-16.04", "per file", _photos(_FREE, r"backgrounds/")),
     ArtSet("lomiri-20.04", "apt", "lomiri-wallpapers-20.04", "per file", _photos(_FREE, r"backgrounds/")),
     ArtSet("mate", "apt", "mate-backgrounds", "per file", _photos(_FREE, r"/(nature|abstract)/")),
@@ -211,5 +232,15 @@ SETS: tuple[ArtSet, ...] = (
         _photos(_FREE, r"wallpapers/[^/]+/contents/images/\d"),
     ),
     ArtSet("ukui", "apt", "ukui-wallpapers", "per file", _photos(_FREE, r"backgrounds/")),
-    ArtSet("tuxpaint", "apt", "tuxpaint-stamps-default", "per file", _photos(_FREE, r"/stamps/(animals|food|plants|town|vehicles|household|hobbies|clothes|naturalforces|space)/(?!.*cartoon)"), most=220),
+    ArtSet(
+        "tuxpaint",
+        "apt",
+        "tuxpaint-stamps-default",
+        "per file",
+        _photos(
+            _FREE,
+            r"/stamps/(animals|food|plants|town|vehicles|household|hobbies|clothes|naturalforces|space)/(?!.*cartoon)",
+        ),
+        most=220,
+    ),
 )

@@ -1,7 +1,8 @@
 """The order in which areas are painted: shape by shape, each swept by a brush in serpentine bands.
 
-The order is a function of the picture alone: shapes by size class, then in reading order; bands lie on a fixed
-lattice of the canvas. So it can be inferred from the finished picture, which an order drawn by lot cannot.
+The order is a function of the picture alone: shapes by size class, then in reading order; bands lie on a
+fixed lattice of the canvas. So it can be inferred from the finished picture, which an order drawn by lot
+cannot.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def size_classes(area: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
 def component_ranks(parts: NDArray[np.int32], groups: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
     """The painting order of numbered regions: ranks (max + 1,), the entry for 0 unused.
 
-    `groups` (max + 1,) orders regions before anything else (elements of a composition); then size class, large first;
-    then reading order of the centres.
+    `groups` (max + 1,) orders regions before anything else (elements of a composition); then size class,
+    large first; then reading order of the centres.
     """
     count = int(parts.max())
     area = np.bincount(parts.ravel(), minlength=count + 1)
@@ -65,7 +66,9 @@ def component_ranks(parts: NDArray[np.int32], groups: NDArray[np.int32] | None =
 
 @lru_cache(maxsize=32)
 def sweep(height: int, width: int, band: float) -> NDArray[np.float64]:
-    """The serpentine order (H, W) of a brush of width `band` pixels over the whole canvas, 0 ... 1 exclusive."""
+    """The serpentine order (H, W) of a brush of width `band` pixels over the whole canvas, 0 ... 1
+    exclusive.
+    """
     ys, xs = np.indices((height, width), dtype=np.float64)
     along = xs * np.cos(SLANT) + ys * np.sin(SLANT)
     across = ys * np.cos(SLANT) - xs * np.sin(SLANT)
@@ -87,8 +90,9 @@ def painting(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Order keys and work (both (H, W)) of painting numbered regions; keys are NaN where there is no region.
 
-    The brush is as wide as its region's size class asks, and broad where `behind` (H, W) says that the region is a
-    background. The work of a pixel is the length of stroke that covers it: one over the width of the brush.
+    The brush is as wide as its region's size class asks, and broad where `behind` (H, W) says that the region
+    is a background. The work of a pixel is the length of stroke that covers it: one over the width of the
+    brush.
     """
     height, width = parts.shape
     area = np.bincount(parts.ravel())

@@ -108,7 +108,10 @@ class Outcome:
 def _record(job: Job) -> dict[str, Any]:
     records = [item.record for item in job.items]
     tags = dict.fromkeys(tag for record in records for tag in record.get("tags", ()))
-    joined = {key: "; ".join(dict.fromkeys(str(r[key]) for r in records if key in r)) for key in ("licence", "author")}
+    joined = {
+        key: "; ".join(dict.fromkeys(str(r[key]) for r in records if key in r))
+        for key in ("licence", "author")
+    }
     digest = hashlib.sha256()
     for item in job.items:
         digest.update(hashlib.sha256(item.data).digest())
@@ -118,6 +121,7 @@ def _record(job: Job) -> dict[str, Any]:
         "source": "+".join(record["source"] for record in records),
         "tags": tuple(tags),
         "hash": whole,
+        "extra": {"stems": [item.stem for item in job.items]},
         **joined,
     }
 
@@ -158,7 +162,15 @@ def work(job: Job) -> Outcome:
 def jobs(items: list[Item], settings: BuildSettings) -> list[Job]:
     """Everything to make, items and compositions evenly mixed."""
     alone = [
-        Job(item.name if crop == 0 else f"{item.name}#{crop}", (item,), item.split, settings.size, settings.work_shares, None, crop)
+        Job(
+            item.name if crop == 0 else f"{item.name}#{crop}",
+            (item,),
+            item.split,
+            settings.size,
+            settings.work_shares,
+            None,
+            crop,
+        )
         for crop in range(settings.crops if settings.source == "pictures" else 1)
         for item in items
     ]
@@ -167,11 +179,15 @@ def jobs(items: list[Item], settings: BuildSettings) -> list[Job]:
     composed = []
     for number in range(settings.compositions):
         random_ = random.Random(f"{settings.seed}/{number}")
-        pool = by_split[random_.choices(list(by_split), [len(found) / total for found in by_split.values()])[0]]
+        pool = by_split[
+            random_.choices(list(by_split), [len(found) / total for found in by_split.values()])[0]
+        ]
         count = min(len(pool), random_.choices([1, 2, 3, 4], [0.4, 0.25, 0.2, 0.15])[0])
         chosen = tuple(random_.sample(pool, count))
         name = f"composition-{number}"
-        composed.append(Job(name, chosen, chosen[0].split, settings.size, settings.work_shares, random_.getrandbits(32)))
+        composed.append(
+            Job(name, chosen, chosen[0].split, settings.size, settings.work_shares, random_.getrandbits(32))
+        )
     both = [(k / len(part), kind, k) for kind, part in enumerate((alone, composed)) for k in range(len(part))]
     return [(alone, composed)[kind][k] for _, kind, k in sorted(both)]
 
@@ -222,11 +238,18 @@ def build(settings: BuildSettings, progress: bool = True) -> dict[str, Any]:
     workers = min(settings.workers or os.cpu_count() or 1, max(1, len(todo)))
     with (partial / "rejected.jsonl").open("w") as rejected:
         for outcome in tqdm(
-            _results(todo, workers), "drawing", len(todo), unit="process", disable=not progress, smoothing=0.05
+            _results(todo, workers),
+            "drawing",
+            len(todo),
+            unit="process",
+            disable=not progress,
+            smoothing=0.05,
         ):
             if outcome.members is None:
                 counts["reasons"][outcome.reason.split(":")[0]] += 1
-                rejected.write(json.dumps({"name": outcome.name, "reason": outcome.reason}, ensure_ascii=False) + "\n")
+                rejected.write(
+                    json.dumps({"name": outcome.name, "reason": outcome.reason}, ensure_ascii=False) + "\n"
+                )
                 continue
             writer.write(outcome.members, outcome.split)
             kept += 1

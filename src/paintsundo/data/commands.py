@@ -19,13 +19,15 @@ def build(arguments: Sequence[str]) -> int:
     manifest = building.build(settings.as_schema(config, building.BuildSettings))
     speed = manifest["samples"] / max(manifest["seconds"], 1e-9)
     print(
-        f"{manifest['samples']} processes kept, {manifest['rejected']} rejected, in {manifest['seconds']:.0f} s "
-        f"({speed:.1f} a second): {config.output}"
+        f"{manifest['samples']} processes kept, {manifest['rejected']} rejected, "
+        f"in {manifest['seconds']:.0f} s ({speed:.1f} a second): {config.output}"
     )
     return 0 if manifest["samples"] else 2
 
 
-def options(arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None) -> dict[str, str]:
+def options(
+    arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None
+) -> dict[str, str]:
     """name=value words as a mapping, values literal. Raises UserError for unknown or missing names."""
     found = {name: str(value) for name, value in defaults.items() if value is not None}
     literals, others = settings.split_literals(arguments, {*required, *defaults})

@@ -23,7 +23,7 @@ def _colour(random_: random.Random, lightness: tuple[float, float]) -> str:
 
 def background(random_: random.Random) -> bytes:
     """A full-bleed background: one colour, a gradient, or sky over ground."""
-    kind = random_.choice(["plain", "gradient", "horizon", "band"])
+    kind = random_.choice(["plain", "gradient", "horizon", "disc"])
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
     whole = '<rect x="-1" y="-1" width="102" height="102"'
     first, second = _colour(random_, (45, 90)), _colour(random_, (25, 80))
@@ -32,14 +32,15 @@ def background(random_: random.Random) -> bytes:
     elif kind == "gradient":
         x, y = random_.choice([(0, 1), (1, 1), (1, 0)])
         body = (
-            f'<defs><linearGradient id="g" x1="0" y1="0" x2="{x}" y2="{y}"><stop offset="0" stop-color="{first}"/>'
-            f'<stop offset="1" stop-color="{second}"/></linearGradient></defs>{whole} fill="url(#g)"/>'
+            f'<defs><linearGradient id="g" x1="0" y1="0" x2="{x}" y2="{y}">'
+            f'<stop offset="0" stop-color="{first}"/><stop offset="1" stop-color="{second}"/>'
+            f'</linearGradient></defs>{whole} fill="url(#g)"/>'
         )
     elif kind == "horizon":
-        y, lift = random_.uniform(50, 80), random_.uniform(-15, 15)
+        level, lift = random_.uniform(50, 80), random_.uniform(-15, 15)
         body = (
             f'{whole} fill="{first}"/><path fill="{second}" '
-            f'd="M-1 {y:.1f}Q50 {y + lift:.1f} 101 {y:.1f}V101H-1Z"/>'
+            f'd="M-1 {level:.1f}Q50 {level + lift:.1f} 101 {level:.1f}V101H-1Z"/>'
         )
     else:
         radius = random_.uniform(38, 48)
@@ -48,7 +49,8 @@ def background(random_: random.Random) -> bytes:
 
 
 def compose(elements: list[bytes], seed: int) -> tuple[list[Placed], bool]:
-    """Place 1 ... 4 pieces of art on a canvas, each in its own place and size; and whether a background lies behind.
+    """Place 1 ... 4 pieces of art on a canvas, each in its own place and size; and whether a background lies
+    behind.
 
     The same elements and seed give the same composition. Raises UnusableArt as `parse` does.
     """

@@ -1,7 +1,8 @@
-"""What to build from: single files, folders and archives of SVGs or pictures, with what is known about each file.
+"""What to build from: single files, folders and archives of SVGs or pictures, with what is known about each
+file.
 
-An `index.jsonl` beside the files (or inside an archive) may give, per line, {"file", "subject", "tags", "source",
-"licence", "author"}; without it the file name is the subject.
+An `index.jsonl` beside the files (or inside an archive) may give, per line, {"file", "subject", "tags",
+"source", "licence", "author"}; without it the file name is the subject.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes]]:
             elif child.is_file() and child.suffix.lower() in wanted:
                 yield child.relative_to(path).as_posix(), child.read_bytes()
     elif is_archive(path):
-        yield from (found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted)
+        yield from (
+            found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted
+        )
     else:
         yield path.name, path.read_bytes()
 

@@ -1,7 +1,9 @@
-"""Any picture as a drawing process: sketch, lines, flat colours, details, and the picture itself region by region.
+"""Any picture as a drawing process: sketch, lines, flat colours, details, and the picture itself region by
+region.
 
-The stages are worked out from the picture: a few outlines of its largest regions, traced contours (or its own dark
-outlines, where it has them), few-colour regions, many-colour regions, the picture. Brush and order as for vector art.
+The stages are worked out from the picture: a few outlines of its largest regions, traced contours (or its own
+dark outlines, where it has them), few-colour regions, many-colour regions, the picture. Brush and order as
+for vector art.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ FLAT_LEAST = 0.75  # share of the coloured area that is flat in line art
 def read_picture(data: bytes, size: int, crop: int = 0) -> Picture:
     """Image bytes as a square picture (size, size, 3).
 
-    Crop 0 is the central square; others are smaller squares, always the same for the same bytes and number. Pictures
-    with a white border are completed to a square rather than cut. Raises UnusableArt when the bytes are no picture.
+    Crop 0 is the central square; others are smaller squares, always the same for the same bytes and number.
+    Pictures with a white border are completed to a square rather than cut. Raises UnusableArt when the bytes
+    are no picture.
     """
     try:
         picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
@@ -71,10 +74,11 @@ def without(picture: Picture, mask: NDArray[np.bool_]) -> Picture:
 
 
 def ink_of(picture: Picture) -> tuple[Picture, NDArray[np.bool_]] | None:
-    """The dark outlines of a picture on white (H, W, 3) and where they are (H, W); None if it is not line art.
+    """The dark outlines of a picture on white (H, W, 3) and where they are (H, W); None if it is not line
+    art.
 
-    Lines are what a grey closing removes (black top-hat). They are ink if they follow the borders between colours
-    and what they enclose is flat, as in inked drawings and unlike photographs.
+    Lines are what a grey closing removes (black top-hat). They are ink if they follow the borders between
+    colours and what they enclose is flat, as in inked drawings and unlike photographs.
     """
     height = picture.shape[0]
     grey = np.asarray(Image.fromarray(picture).convert("L")).astype(np.float32)
@@ -85,9 +89,9 @@ def ink_of(picture: Picture) -> tuple[Picture, NDArray[np.bool_]] | None:
         return None
     slope = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     distance = ndimage.distance_transform_edt(~mask)
-    borders = slope > 18
+    borders = slope > 8
     inner = (distance > 4) & (picture.min(axis=2) < segments.PAPER)
-    if not borders.any() or (distance[borders] <= INK_NEAR * height).mean() < INK_LEAST:
+    if not borders.any() or (distance[borders] <= 1.5 * INK_NEAR * height).mean() < INK_LEAST:
         return None
     if inner.any() and (slope[inner] < 4).mean() < FLAT_LEAST:
         return None
@@ -105,21 +109,10 @@ def outlines(parts: NDArray[np.int32], least: float, sigma: float) -> list[Polyl
     height, width = parts.shape
     area = np.bincount(parts.ravel())
     chosen = np.where(area[parts] >= least * parts.size, parts, 0)
-    lines: list[Polyline] = []
-    for _, loop in strokes.contours(chosen):
-        if len(loop) < 0.08 * height:
-            continue
-        x, y = loop[:, 0], loop[:, 1]
-        inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
-        if inside.all():
-            lines.append(np.vstack([loop, loop[:1]]))
-            continue
-        if not inside.any():
-            continue
-        start = int(np.argmin(inside))
-        loop, inside = np.roll(loop, -start, axis=0), np.roll(inside, -start)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
-        lines += [loop[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= 0.06 * height]
+    loops = [loop for _, loop in strokes.contours(chosen) if len(loop) >= 0.08 * height]
+    lines = [
+        line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * height
+    ]
     lines = [strokes.canonical(strokes.smooth(strokes.resample(line), sigma)) for line in lines]
     order = strokes.stroke_order(lines, [0] * len(lines), height)
     return strokes.without_repeats([lines[k] for k in order], 0.016 * height, max(8, round(0.035 * height)))
@@ -136,8 +129,8 @@ def picture_process(picture: Picture, **record: Any) -> DrawingProcess:
     clean = picture
     if ink is not None:  # colours are judged without the lines
         clean = without(picture, ndimage.binary_dilation(ink[1], iterations=max(1, round(unit))))
-    simple = segments.smoothed(clean, 4 * unit, 3)
-    base = segments.regions(simple, BASE_COLOURS, BASE_LEAST, 3 * unit, 2 * round(2 * unit) + 1)
+    simple = segments.smoothed(clean, 3 * unit, 3)
+    base = segments.regions(simple, BASE_COLOURS, BASE_LEAST, 4 * unit, 2 * round(2 * unit) + 1)
     detail = segments.regions(segments.smoothed(clean, 2 * unit, 1), DETAIL_COLOURS, DETAIL_LEAST, 0.0)
 
     drafts = []

@@ -1,4 +1,6 @@
-"""The record of how a picture is drawn: a blank canvas, ordered stages, and when each pixel takes each of them."""
+"""The record of how a picture is drawn: a blank canvas, ordered stages, and when each pixel takes each of
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ DONE = 65534  # work position of the finished picture
 NEVER = 65535  # reveal value of a pixel that never takes a stage's picture
 WORK_RULE = (
     "each present stage owns its share of the work axis (shares renormalised over the stages present); "
-    "inside a stage work is the cumulative changed area, divided by the width of the brush where areas are painted"
+    "inside a stage work is the cumulative changed area, divided by the width of the brush where areas are "
+    "painted"
 )
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
@@ -70,7 +73,9 @@ class DrawingProcess:
         return self.state(1.0)
 
     def state(self, work: float) -> Picture:
-        """The canvas (H, W, 3) when this share of the work, 0 ... 1, is done. Raises ValueError outside 0 ... 1."""
+        """The canvas (H, W, 3) when this share of the work, 0 ... 1, is done. Raises ValueError outside 0 ...
+        1.
+        """
         if not 0 <= work <= 1:
             raise ValueError(f"work must lie between 0 and 1, not {work}")
         position = round(work * DONE)

@@ -78,7 +78,9 @@ class Scene:
         if len(self.placed) == 1 and self.placed[0].box == (0.0, 0.0, 1.0, 1.0):
             art = self.placed[0].art
             box = " ".join(f"{value:g}" for value in art.view_box)
-            return f'{_HEAD} width="{size}" height="{size}" viewBox="{box}">{art.markup(paint, effects)}</svg>'
+            return (
+                f'{_HEAD} width="{size}" height="{size}" viewBox="{box}">{art.markup(paint, effects)}</svg>'
+            )
         parts = [f'{_HEAD} width="{size}" height="{size}" viewBox="0 0 {size} {size}">']
         for item in self.placed:
             x, y, width, height = (f"{size * value:.3f}" for value in item.box)
@@ -124,7 +126,9 @@ class Scene:
 
 
 def _code(number: int) -> int:
-    """A colour for a shape's number: far apart for neighbours, so that blends of two hardly ever name a third."""
+    """A colour for a shape's number: far apart for neighbours, so that blends of two hardly ever name a
+    third.
+    """
     return (number * 0x9E3779B1) & 0xFFFFFF
 
 
@@ -135,7 +139,5 @@ def draw_lines(lines: list[Polyline], size: int, colour: str, width: float) -> P
     )
     stroke = {"d": data, "fill": "none", "stroke": colour, "stroke-width": f"{width:.2f}"}
     caps = {"stroke-linecap": "round", "stroke-linejoin": "round"}
-    return render(
-        f'{_HEAD} width="{size}" height="{size}" viewBox="0 0 {size} {size}">{open_tag("path", {**stroke, **caps}, "/")}</svg>',
-        size,
-    )
+    head = f'{_HEAD} width="{size}" height="{size}" viewBox="0 0 {size} {size}">'
+    return render(f"{head}{open_tag('path', {**stroke, **caps}, '/')}</svg>", size)

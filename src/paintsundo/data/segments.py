@@ -27,7 +27,9 @@ def lab(picture: Picture) -> NDArray[np.float32]:
 
 
 def smoothed(picture: Picture, radius: float, rounds: int) -> Picture:
-    """Edge-preserving smoothing: `rounds` of a self-guided filter (He et al. 2010) of `radius` pixels per channel."""
+    """Edge-preserving smoothing: `rounds` of a self-guided filter (He et al. 2010) of `radius` pixels per
+    channel.
+    """
     values = picture.astype(np.float32)
     side = 2 * max(1, round(radius)) + 1
     for _ in range(rounds):
@@ -72,11 +74,13 @@ def palette(colours: NDArray[np.float32], count: int, rounds: int = 6) -> NDArra
     return centres
 
 
-def regions(picture: Picture, colours: int, least: float, thickness: float, mode: int = 0) -> NDArray[np.int32]:
+def regions(
+    picture: Picture, colours: int, least: float, thickness: float, mode: int = 0
+) -> NDArray[np.int32]:
     """Connected regions (H, W), numbered from 1, of a picture reduced to so many colours.
 
-    Regions below `least` of the canvas, or nowhere `thickness` pixels away from their border, go to their nearest
-    neighbours; `mode` is the side of a majority filter that straightens borders (0: none).
+    Regions below `least` of the canvas, or nowhere `thickness` pixels away from their border, go to their
+    nearest neighbours; `mode` is the side of a majority filter that straightens borders (0: none).
     """
     values = lab(picture).reshape(-1, 3)
     centres = palette(values, colours)
@@ -107,6 +111,8 @@ def flat_picture(picture: Picture, parts: NDArray[np.int32]) -> Picture:
     """Every region in its mean colour; all but white ones bare paper."""
     count = int(parts.max()) + 1
     area = np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
-    means = np.stack([np.bincount(parts.ravel(), picture[..., c].ravel(), count) / area for c in range(3)], axis=1)
+    means = np.stack(
+        [np.bincount(parts.ravel(), picture[..., c].ravel(), count) / area for c in range(3)], axis=1
+    )
     means[means.min(axis=1) >= PAPER] = 255
     return np.round(means).astype(np.uint8)[parts]

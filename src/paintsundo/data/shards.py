@@ -1,7 +1,8 @@
 """Data sets on disk: uncompressed WebDataset tars of drawing processes, and fast reading of them.
 
-A sample is `KEY.pictures.png` (the stages' pictures one below the other), `KEY.reveals.png` (16 bit, the reveal maps
-likewise) and `KEY.json` (everything else). `manifest.json` lists the shards; every shard belongs to one split.
+A sample is `KEY.pictures.png` (the stages' pictures one below the other), `KEY.reveals.png` (16 bit, the
+reveal maps likewise) and `KEY.json` (everything else). `manifest.json` lists the shards; every shard belongs
+to one split.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
     Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(
         pictures, "PNG", compress_level=3
     )
-    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(reveals, "PNG", compress_level=3)
+    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(
+        reveals, "PNG", compress_level=3
+    )
     record = {
         "stages": [stage.name for stage in process.stages],
         "height": process.size[0],
@@ -50,11 +53,21 @@ def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
 
 def _arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
     """(S, H, W, 3) pictures, (S, H, W) reveal maps, record."""
-    record = json.loads(members["json"])
+    record = record_of(members)
     shape = (len(record["stages"]), record["height"], record["width"])
     pictures = np.asarray(Image.open(io.BytesIO(members["pictures.png"])), np.uint8).reshape(*shape, 3)
-    reveals = np.asarray(Image.open(io.BytesIO(members["reveals.png"]))).astype(np.uint16, copy=False).reshape(shape)
+    reveals = (
+        np.asarray(Image.open(io.BytesIO(members["reveals.png"])))
+        .astype(np.uint16, copy=False)
+        .reshape(shape)
+    )
     return pictures, reveals, record
+
+
+def record_of(members: dict[str, bytes]) -> dict[str, Any]:
+    """The record of one sample without its pictures."""
+    record: dict[str, Any] = json.loads(members["json"])
+    return record
 
 
 def decode(members: dict[str, bytes]) -> DrawingProcess:
@@ -68,7 +81,7 @@ def decode(members: dict[str, bytes]) -> DrawingProcess:
 
 
 class ShardWriter:
-    """Writes samples into numbered tars of `per_shard` samples, each of one split; equal samples give equal bytes."""
+    """Writes samples into numbered tars, each of one split; equal samples give equal bytes."""
 
     def __init__(self, folder: Path, per_shard: int = PER_SHARD):
         self.folder, self.per_shard = folder, per_shard
@@ -79,9 +92,10 @@ class ShardWriter:
     def write(self, members: dict[str, bytes], split: str) -> None:
         """Add one sample."""
         if split not in self._open:
-            shard = {"file": f"{len(self.shards):05d}.tar", "split": split, "samples": 0}
+            shard: dict[str, Any] = {"file": f"{len(self.shards):05d}.tar", "split": split, "samples": 0}
             self.shards.append(shard)
-            self._open[split] = (tarfile.open(self.folder / str(shard["file"]), "w"), shard)
+            archive = tarfile.open(self.folder / shard["file"], "w")  # noqa: SIM115  closed when it is full
+            self._open[split] = (archive, shard)
         archive, shard = self._open[split]
         for suffix, data in members.items():
             member = tarfile.TarInfo(f"{self._samples:07d}.{suffix}")
@@ -97,16 +111,22 @@ class ShardWriter:
         archive.close()
         path = self.folder / shard["file"]
         shard["bytes"] = path.stat().st_size
-        with path.open("rb") as stream:
-            shard["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(
-                hashlib, "file_digest"
-            ) else hashlib.sha256(stream.read()).hexdigest()
+        shard["sha256"] = file_hash(path)
 
     def close(self) -> list[dict[str, Any]]:
         """Finish all shards and return their entries for the manifest."""
         for split in list(self._open):
             self._finish(split)
         return self.shards
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_manifest(dataset: str | Path) -> dict[str, Any]:
@@ -125,17 +145,21 @@ def read_manifest(dataset: str | Path) -> dict[str, Any]:
 
 def read_samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, suffix -> bytes) of each sample of a shard, in order."""
-    key, members = "", {}
-    with tarfile.open(shard, "r:") as archive:
-        for member in archive:
-            name, _, suffix = member.name.partition(".")
-            if name != key:
-                if members:
-                    yield key, members
-                key, members = name, {}
-            stream = archive.extractfile(member)
-            if stream is not None:
-                members[suffix] = stream.read()
+    key = ""
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                name, _, suffix = member.name.partition(".")
+                if name != key:
+                    if members:
+                        yield key, members
+                    key, members = name, {}
+                stream = archive.extractfile(member)
+                if stream is not None:
+                    members[suffix] = stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{shard} cannot be read: {error}") from error
     if members:
         yield key, members
 

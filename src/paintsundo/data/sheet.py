@@ -11,7 +11,9 @@ from paintsundo.data.process import DrawingProcess
 
 
 def contact_sheet(processes: Sequence[DrawingProcess], states: int = 12, side: int = 128) -> Image.Image:
-    """One row per process, `states` columns from the blank canvas to the finished picture, `side` pixels each."""
+    """One row per process, `states` columns from the blank canvas to the finished picture, `side` pixels
+    each.
+    """
     rows = []
     for process in processes:
         cells = []

@@ -7,7 +7,8 @@ import re
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 1 / 16
-TONE = re.compile(r"-?(1f3f[b-f])|[-_](medium-light|medium-dark|light|medium|dark)(-skin-tone)?(?=$|[-_])", re.I)
+_WORD = r"-(?:medium-light|medium-dark|light|medium|dark)(?:-skin-tone)?"
+TONE = re.compile(rf"-?1f3f[b-f]|{_WORD}(?=(?:{_WORD})*$)", re.I)  # code points, or words ending a name
 SKIN_TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 
 

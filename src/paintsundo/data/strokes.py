@@ -14,8 +14,8 @@ from paintsundo.data.svg_paths import Polyline
 def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
     """Boundaries of the regions of equal label > 0 (H, W) as closed loops [(label, (N, 2) x, y)].
 
-    Every region is followed along the cracks between pixels with itself on the right, so loops are clockwise around
-    regions and counter-clockwise around holes; regions touching at a corner only are kept apart.
+    Every region is followed along the cracks between pixels with itself on the right, so loops are clockwise
+    around regions and counter-clockwise around holes; regions touching at a corner only are kept apart.
     """
     height, width = labels.shape
     padded = np.pad(labels, 1)
@@ -25,9 +25,9 @@ def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
         return padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] == inner
 
     pixel = np.arange(height * width).reshape(height, width)
-    # Sides of a pixel in clockwise order: top, right, bottom, left; `ahead` is where each side leads, `outward` is
-    # the neighbour across it. A side is followed by the next side of the same pixel, by the same side of the pixel
-    # ahead, or by the previous side of the pixel diagonally ahead.
+    # Sides of a pixel in clockwise order: top, right, bottom, left; `ahead` is where each side leads,
+    # `outward` is the neighbour across it. A side is followed by the next side of the same pixel, by the same
+    # side of the pixel ahead, or by the previous side of the pixel diagonally ahead.
     outward = [(-1, 0), (0, 1), (1, 0), (0, -1)]
     ahead = [(0, 1), (1, 0), (0, -1), (-1, 0)]
     following = np.empty((height, width, 4), np.int64)
@@ -52,10 +52,26 @@ def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
             chain.append(at)
             at = nexts.pop(at)
         sides = np.array(chain)
-        cell, side = sides // 4, sides % 4
-        points = np.column_stack([cell % width + corner_x[side], cell // width + corner_y[side]]).astype(np.float64)
+        cell, turns = sides // 4, sides % 4
+        points = np.column_stack([cell % width + corner_x[turns], cell // width + corner_y[turns]]).astype(
+            np.float64
+        )
         loops.append((int(labels.ravel()[cell[0]]), points))
     return loops
+
+
+def within(loop: Polyline, height: int, width: int) -> list[Polyline]:
+    """The parts of a closed loop that do not run along the edge of the canvas; the loop itself, closed, if
+    none does.
+    """
+    x, y = loop[:, 0], loop[:, 1]
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
+    if inside.all():
+        return [np.vstack([loop, loop[:1]])]
+    start = int(np.argmin(inside))
+    loop, inside = np.roll(loop, -start, axis=0), np.roll(inside, -start)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
+    return [loop[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
 
 
 def resample(points: Polyline, spacing: float = 1.0) -> Polyline:
@@ -84,7 +100,9 @@ def smooth(points: Polyline, sigma: float) -> Polyline:
 
 
 def canonical(points: Polyline) -> Polyline:
-    """The same line as a hand would draw it: open ones from the end read first, closed ones clockwise from the top."""
+    """The same line as a hand would draw it: open ones from the end read first, closed ones clockwise from
+    the top.
+    """
     if not is_closed(points):
         ends = reading_order(points[[0, -1], 0], points[[0, -1], 1])
         return points if ends[0] <= ends[1] else points[::-1]
@@ -98,7 +116,9 @@ def canonical(points: Polyline) -> Polyline:
 
 
 def stroke_order(lines: list[Polyline], groups: list[int], size: float, long: float = 0.6) -> list[int]:
-    """Indices of lines in drawing order: by group, long ones (over `long` canvas sides) first, then reading order."""
+    """Indices of lines in drawing order: by group, long ones (over `long` canvas sides) first, then reading
+    order.
+    """
     keys = []
     for index, (points, group) in enumerate(zip(lines, groups, strict=True)):
         extent = float(np.hypot(*np.diff(points, axis=0).T).sum())
@@ -108,7 +128,9 @@ def stroke_order(lines: list[Polyline], groups: list[int], size: float, long: fl
 
 
 def without_repeats(lines: list[Polyline], distance: float, shortest: int) -> list[Polyline]:
-    """Drop the parts of each line that run within `distance` of an earlier one; pieces of >= `shortest` points stay."""
+    """Drop the parts of each line that run within `distance` of an earlier one; pieces of >= `shortest`
+    points stay.
+    """
     kept: list[Polyline] = []
     for points in lines:
         if kept:
@@ -129,7 +151,9 @@ def without_repeats(lines: list[Polyline], distance: float, shortest: int) -> li
 
 
 def line_order(lines: list[Polyline], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Order keys (H, W): for each pixel of `mask` the length drawn when the pen passes nearest; NaN elsewhere."""
+    """Order keys (H, W): for each pixel of `mask` the length drawn when the pen passes nearest; NaN
+    elsewhere.
+    """
     key = np.full(mask.shape, np.nan)
     ys, xs = np.nonzero(mask)
     if len(ys) and lines:

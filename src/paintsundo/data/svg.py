@@ -27,9 +27,11 @@ SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked i
 BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
 OPAQUE = 0.9
 DARK = 0.30  # luminance up to which a line counts as ink
-THIN = 0.028  # filled shapes up to this thickness, in canvas sides, count as lines
-INK_NEAR = 0.02  # canvas sides
-INK_LEAST = 0.5  # share of the boundaries between shapes that have ink nearby, from which the art is line art
+THIN = (
+    0.028  # strokes and shapes of which no more than this thickness is seen, in canvas sides, count as lines
+)
+INK_NEAR = 0.012  # canvas sides
+INK_LEAST = 0.6  # share of the boundaries between shapes that have ink nearby, from which the art is line art
 LINE_LAYER = re.compile(r"line|ink|outline|contour", re.I)
 
 
@@ -46,7 +48,9 @@ class _Role:
 
 
 def luminance(paint: str) -> float:
-    """Relative luminance 0 ... 1 of a plain colour (gamma-encoded, ITU-R BT.709 weights); 1 for anything else."""
+    """Relative luminance 0 ... 1 of a plain colour (gamma-encoded, ITU-R BT.709 weights); 1 for anything
+    else.
+    """
     try:
         red, green, blue = ImageColor.getrgb(paint)[:3]
     except ValueError:
@@ -70,7 +74,9 @@ class _Painter:
         self.all_numbers = scene.topmost(lambda shape: (True, True))
         self.promote_lone_overlays()
         self.numbers = (
-            scene.topmost(lambda shape: (not self.role(shape).overlay,) * 2) if self.has_overlays() else self.all_numbers
+            scene.topmost(lambda shape: (not self.role(shape).overlay,) * 2)
+            if self.has_overlays()
+            else self.all_numbers
         )
         self.find_ink()
         self.find_base()
@@ -95,11 +101,14 @@ class _Painter:
                 self.role(shape).overlay = False
 
     def find_ink(self) -> None:
-        """Dark strokes and dark thin shapes are ink if they outline their element; so is a layer named for lines."""
+        """Dark strokes and dark thin shapes are ink if they outline their element; so is a layer named for
+        lines.
+        """
         layered: set[int] = set()
         candidates: set[int] = set()
+        thickness = self.seen_thickness()
         for shape in self.scene.shapes:
-            role, lines = self.role(shape), self.lines[id(shape)]
+            role = self.role(shape)
             if role.overlay or role.background:
                 continue
             in_layer = bool(LINE_LAYER.fullmatch(shape.layer.removeprefix(shape.prefix)))
@@ -108,9 +117,8 @@ class _Painter:
             if shape.stroke != "none" and 0 < shape.stroke_width < 2 * THIN * self.size:
                 role.stroke_is_ink = in_layer or luminance(shape.stroke) < DARK
             if shape.fill != "none" and luminance(shape.fill) < DARK:
-                extent = svg_paths.length(lines)
-                thin = extent > 0 and 2 * svg_paths.area(lines) / extent < THIN * self.size
-                role.fill_is_ink = in_layer or thin
+                seen = thickness[self.scene.index[id(shape)] + 1]
+                role.fill_is_ink = in_layer or 0 < seen < THIN * self.size
             if role.stroke_is_ink or role.fill_is_ink:
                 candidates.add(shape.element)
         inked = set(layered)
@@ -120,11 +128,27 @@ class _Painter:
         for shape in self.scene.shapes:
             if shape.element not in inked:
                 self.role(shape).fill_is_ink = self.role(shape).stroke_is_ink = False
-        self.inked = bool(inked)
+        self.inked = inked
+
+    def seen_thickness(self) -> NDArray[np.float64]:
+        """How thick what is seen of each shape is, in pixels: (shapes + 1,), 0 for hidden ones.
+
+        A black silhouette behind coloured shapes shows as outlines only, so geometry alone would not do.
+        """
+        numbers = self.numbers
+        border = ndimage.maximum_filter(numbers, 3) != ndimage.minimum_filter(numbers, 3)
+        depth = ndimage.distance_transform_edt(~border)
+        thickness = np.zeros(len(self.scene.shapes) + 1)
+        for number, window in enumerate(ndimage.find_objects(numbers), start=1):
+            if window is not None:
+                thickness[number] = 1 + 2 * np.percentile(depth[window][numbers[window] == number], 95)
+        return thickness
 
     def ink_shares(self) -> list[float]:
         """Of each element: how much of the boundaries of its painted regions has ink nearby, 0 ... 1."""
-        marks = timeline.changed(np.full_like(self.final, 255), self.scene.paint(self.ink_paint, effects=False))
+        marks = timeline.changed(
+            np.full_like(self.final, 255), self.scene.paint(self.ink_paint, effects=False)
+        )
         near = ndimage.distance_transform_edt(~marks) <= INK_NEAR * self.size if marks.any() else marks
         fills = self.scene.topmost(
             lambda shape: (not self.role(shape).overlay and not self.role(shape).fill_is_ink, False)
@@ -154,11 +178,14 @@ class _Painter:
         return lookup[numbers]
 
     def find_flat_colours(self) -> None:
-        """A plain fill is its own flat colour; a gradient's or pattern's is its mean in the finished picture."""
+        """A plain fill is its own flat colour; a gradient's or pattern's is its mean in the finished
+        picture.
+        """
         count = len(self.scene.shapes) + 1
         seen = np.maximum(np.bincount(self.numbers.ravel(), minlength=count), 1)
         means = np.stack(
-            [np.bincount(self.numbers.ravel(), self.final[..., c].ravel(), count) / seen for c in range(3)], axis=1
+            [np.bincount(self.numbers.ravel(), self.final[..., c].ravel(), count) / seen for c in range(3)],
+            axis=1,
         )
         for number, shape in enumerate(self.scene.shapes, start=1):
             plain = "url(" not in shape.fill and shape.fill_opacity >= OPAQUE
@@ -177,10 +204,13 @@ class _Painter:
             ranks[element] = rank
         return ranks
 
-    # Pictures ---------------------------------------------------------------------------------------------------
+    # Pictures
 
     def flat_paint(self, shape: Shape, details: bool) -> Override:
-        """Flat colours; without details only the base shapes and the ink."""
+        """Flat colours. Without details only the base shapes and the ink: in line art details stay uncoloured
+
+        within their lines, in other art they are not there yet.
+        """
         role = self.role(shape)
         if role.overlay:
             return None
@@ -193,7 +223,7 @@ class _Painter:
         elif role.fill_is_ink or details or role.base:
             fill = role.flat
         else:
-            fill = "none"
+            fill = "#ffffff" if shape.element in self.inked else "none"
         return {**plain, "fill": fill, "stroke": stroke}
 
     def ink_paint(self, shape: Shape) -> Override:
@@ -209,7 +239,7 @@ class _Painter:
             "stroke-opacity": "1",
         }
 
-    # Order ------------------------------------------------------------------------------------------------------
+    # Order
 
     def painting(self, name: str, picture: Picture, numbers: NDArray[np.int32]) -> Draft:
         """A stage in which the regions of a map of topmost shapes are painted."""
@@ -239,16 +269,20 @@ class _Painter:
         owner[parts.ravel()] = fills.ravel()
         parts[small[parts]] = 0
         for part, loop in strokes.contours(parts):
-            if len(loop) >= 0.06 * size and not self.is_ink(int(owner[part])):
-                points = strokes.resample(np.vstack([loop, loop[:1]]))
-                long.append((self.scene.shapes[owner[part] - 1].element, points))
+            if self.is_ink(int(owner[part])):
+                continue
+            for line in strokes.within(loop, size, size):
+                if len(line) >= 0.06 * size:
+                    long.append((self.scene.shapes[owner[part] - 1].element, strokes.resample(line)))
         lines = [
             strokes.canonical(strokes.smooth(points, SKETCH_SMOOTHING * size * (1 if k < ink_count else 1.5)))
             for k, (_, points) in enumerate(long)
         ]
         groups = [int(self.elements[element]) for element, _ in long]
         order = strokes.stroke_order(lines, groups, size)
-        order.sort(key=lambda k: (groups[k], k >= ink_count))  # outlines of colour areas fill what ink leaves open
+        order.sort(
+            key=lambda k: (groups[k], k >= ink_count)
+        )  # outlines of colour areas fill what ink leaves open
         return strokes.without_repeats([lines[k] for k in order], 0.018 * size, max(8, round(0.04 * size)))
 
     def is_ink(self, number: int) -> bool:
@@ -266,7 +300,7 @@ class _Painter:
         order = strokes.stroke_order(lines, groups, self.size)
         return [lines[k] for k in order]
 
-    # Stages -----------------------------------------------------------------------------------------------------
+    # Stages
 
     def drafts(self) -> list[Draft]:
         drafts: list[Draft] = []

@@ -1,7 +1,8 @@
 """An SVG file as an ordered list of shapes that can be painted in other ways: flat, outlines only, by number.
 
-The tree is read once and turned into pieces: literal markup and shapes. A variant of the picture is the same pieces
-with some shapes' paint changed, so clip paths, transforms and the order of the shapes stay as in the file.
+The tree is read once and turned into pieces: literal markup and shapes. A variant of the picture is the same
+pieces with some shapes' paint changed, so clip paths, transforms and the order of the shapes stay as in the
+file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ MAX_DEPTH = 60
 
 DRAWABLE = {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
 GROUPS = {"g", "a", "svg", "switch"}
-RESOURCES = {"defs", "clipPath", "mask", "linearGradient", "radialGradient", "filter", "pattern", "symbol", "marker"}
+RESOURCES = {
+    "defs",
+    "clipPath",
+    "mask",
+    "linearGradient",
+    "radialGradient",
+    "filter",
+    "pattern",
+    "symbol",
+    "marker",
+}
 SILENT = {"title", "desc", "metadata", "namedview", "script", "style"}
 INHERITED = {
     "fill": "black",
@@ -115,6 +126,15 @@ def open_tag(tag: str, attributes: dict[str, str], close: str = "") -> str:
     return f"<{tag}{''.join(f' {k}={quoteattr(v)}' for k, v in attributes.items())}{close}>"
 
 
+def _pixels(length: str) -> float:
+    """A CSS length in pixels (96 to the inch). Raises UnusableArt for relative or missing ones."""
+    found = re.fullmatch(r"\s*([\d.]+(?:[eE][-+]?\d+)?)\s*(px|pt|pc|mm|cm|in|)\s*", length)
+    if found is None:
+        raise UnusableArt("no size")
+    factor = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
+    return float(found[1]) * factor[found[2]]
+
+
 def _local(tag: object) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
@@ -141,7 +161,9 @@ def _declarations(style: str) -> dict[str, str]:
 
 
 class _Reader:
-    """One pass over the tree. Collects pieces; raises UnusableArt for what cannot be drawn safely and alone."""
+    """One pass over the tree. Collects pieces; raises UnusableArt for what cannot be drawn safely and
+    alone.
+    """
 
     def __init__(self, root: ElementTree.Element, prefix: str):
         self.root, self.prefix = root, prefix
@@ -151,7 +173,9 @@ class _Reader:
         self.count = self.visited = 0
 
     def attributes(self, node: ElementTree.Element) -> dict[str, str]:
-        """Own attributes with style rules and the style attribute folded in, references checked and prefixed."""
+        """Own attributes with style rules and the style attribute folded in, references checked and
+        prefixed.
+        """
         plain: dict[str, str] = {}
         for name, value in node.attrib.items():
             if name == XLINK + "href":
@@ -330,7 +354,9 @@ class _State:
         if "transform" in attributes:
             matrix = svg_paths.compose(matrix, svg_paths.parse_transform(attributes["transform"]))
         found = svg_paths.numbers(attributes.get("opacity", "1"))
-        opacity = self.opacity * (found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0)
+        opacity = self.opacity * (
+            found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0
+        )
         soft = self.soft or "style" in attributes or blurs(attributes.get("filter", ""))
         return _State(matrix, opacity, soft, self.layer or layer)
 
@@ -338,8 +364,8 @@ class _State:
 def parse(data: bytes, prefix: str = "") -> SvgArt:
     """Read SVG bytes. `prefix` is put before every id, so that several files can share one document.
 
-    Raises UnusableArt with a reason: not well-formed, entities, scripts, pictures, text, references to other files,
-    too large. Nothing outside the bytes is ever read.
+    Raises UnusableArt with a reason: not well-formed, entities, scripts, pictures, text, references to other
+    files, too large. Nothing outside the bytes is ever read.
     """
     if len(data) > MAX_BYTES:
         raise UnusableArt(f"larger than {MAX_BYTES // 1000} kB")
@@ -357,10 +383,7 @@ def parse(data: bytes, prefix: str = "") -> SvgArt:
         raise UnusableArt("not an SVG document")
     box = svg_paths.numbers(root.get("viewBox", ""))
     if len(box) != 4:
-        sides = [svg_paths.numbers(root.get(name, "")) for name in ("width", "height")]
-        if not all(sides) or any("%" in (root.get(name) or "") for name in ("width", "height")):
-            raise UnusableArt("no size")
-        box = [0.0, 0.0, sides[0][0], sides[1][0]]
+        box = [0.0, 0.0, *(_pixels(root.get(name, "")) for name in ("width", "height"))]
     if not (box[2] > 0 and box[3] > 0):
         raise UnusableArt("empty view box")
     reader = _Reader(root, prefix)

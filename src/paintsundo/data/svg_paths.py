@@ -74,9 +74,17 @@ def _bezier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in curve.tolist()]
 
 
-def _arc(start: tuple[float, float], values: list[float], end: tuple[float, float]) -> list[tuple[float, float]]:
+def _arc(
+    start: tuple[float, float], values: list[float], end: tuple[float, float]
+) -> list[tuple[float, float]]:
     """Points on an elliptical arc after its start (SVG 2, B.2.4: endpoint to centre parametrisation)."""
-    rx, ry, rotation, large, sweep = abs(values[0]), abs(values[1]), math.radians(values[2]), values[3], values[4]
+    rx, ry, rotation, large, sweep = (
+        abs(values[0]),
+        abs(values[1]),
+        math.radians(values[2]),
+        values[3],
+        values[4],
+    )
     if rx == 0 or ry == 0 or start == end:
         return [end]
     c, s = math.cos(rotation), math.sin(rotation)
@@ -169,7 +177,10 @@ def parse_path(data: str) -> list[Polyline]:
                 points = [(values[k] + ox, values[k + 1] + oy) for k in range(0, count, 2)]
                 if kind in "ST":
                     smooth = control is not None and previous in ("CS" if kind == "S" else "QT")
-                    points.insert(0, (2 * here[0] - control[0], 2 * here[1] - control[1]) if smooth and control else here)
+                    points.insert(
+                        0,
+                        (2 * here[0] - control[0], 2 * here[1] - control[1]) if smooth and control else here,
+                    )
                 line.extend(_bezier([here, *points]))
                 control, here = points[-2], points[-1]
         previous = kind

@@ -29,8 +29,8 @@ LEAST_CHANGE = 0.002  # stages changing a smaller share of the canvas are done t
 class Draft:
     """A stage before its place in time is known.
 
-    `picture` is the canvas at its end; `order` (H, W) keys, NaN = none of its own; `cost` (H, W) the work of one
-    pixel, 1 where it is not given.
+    `picture` is the canvas at its end; `order` (H, W) keys, NaN = none of its own; `cost` (H, W) the work of
+    one pixel, 1 where it is not given.
     """
 
     name: str
@@ -57,9 +57,9 @@ def changed(before: Picture, after: Picture) -> NDArray[np.bool_]:
 def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **record: Any) -> DrawingProcess:
     """Lay stages out on the work axis; the last draft's picture is the finished one.
 
-    A stage that changes (almost) nothing is folded into the one before it. Inside a stage pixels change in the order
-    of the keys; those without a key of their own change with the nearest that has one. Raises ValueError when no
-    stage changes anything.
+    A stage that changes (almost) nothing is folded into the one before it. Inside a stage pixels change in
+    the order of the keys; those without a key of their own change with the nearest that has one. Raises
+    ValueError when no stage changes anything.
     """
     white = np.full_like(drafts[0].picture, 255)
     least = LEAST_CHANGE * white[..., 0].size
