@@ -57,7 +57,8 @@ def assert_same(result: np.ndarray, expected: np.ndarray) -> None:
     assert result.shape == expected.shape
     difference = np.abs(result.astype(int) - expected)
     assert difference.max() <= 2
-    assert difference.mean() < 0.1
+    # Measured: 0.001. The published rounding of the sampler's coefficients alone is worth 0.03.
+    assert difference.mean() < 0.01
 
 
 def test_keyframes_and_film(tmp_path: Path) -> None:

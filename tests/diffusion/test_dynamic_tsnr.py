@@ -22,9 +22,9 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 
 def reference(steps: int, x: np.ndarray, noises: list[np.ndarray], network) -> np.ndarray:
-    """The sampler as ARCHITECTURE.md's formulas, all in float64. network(x, t) -> v."""
+    """The published formulas in float64, alphas and direction rounded as published. network(x, t) -> v."""
     root = np.sqrt(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2))
-    alphas = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    alphas = (((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2).astype(np.float32).astype(np.float64)
     scale = np.concatenate([np.linspace(1, 0.7, 400), np.full(600, 0.7)])
     ascending = (np.round(np.arange(1000, 0, -1000 / steps))[:steps] - 1).astype(int)[::-1]
     before = np.concatenate([[0], ascending[:-1]])
@@ -34,7 +34,8 @@ def reference(steps: int, x: np.ndarray, noises: list[np.ndarray], network) -> n
         epsilon = np.sqrt(a) * v + np.sqrt(1 - a) * x
         x0 = (np.sqrt(a) * x - np.sqrt(1 - a) * v) * scale[previous] / scale[t]
         sigma = np.sqrt((1 - b) / (1 - a) * (1 - a / b))
-        x = np.sqrt(b) * x0 + np.sqrt(max(1 - b - sigma**2, 0)) * epsilon + sigma * noise
+        direction = np.float32(1) - np.float32(b) - np.float32(sigma) ** 2
+        x = np.sqrt(b) * x0 + np.sqrt(max(float(direction), 0)) * epsilon + sigma * noise
     return x
 
 

@@ -63,10 +63,15 @@ def _read(file: BinaryIO, name: str) -> Image.Image:
     with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as image:
         _check_size(image.width, image.height, name)
         image.load()
-        # A broken orientation tag does not make the picture unreadable.
-        with contextlib.suppress(Exception):
-            ImageOps.exif_transpose(image, in_place=True)
-        rgb = _as_rgb(image)
+        return to_rgb(image, in_place=True)
+
+
+def to_rgb(image: Image.Image, in_place: bool = False) -> Image.Image:
+    """A picture of any mode, converted as `open_picture` does; `in_place` may turn the given one upright."""
+    # A broken orientation tag does not make the picture unreadable.
+    with contextlib.suppress(Exception):
+        image = ImageOps.exif_transpose(image, in_place=in_place) or image  # type: ignore[call-overload]
+    rgb = _as_rgb(image)
     # What is saved later must not carry a foreign profile, comment or orientation.
     rgb.info = {}
     return rgb

@@ -92,12 +92,17 @@ class DynamicTSNRScheduler(SchedulerMixin, ConfigMixin):
         every = torch.arange(len(self.schedule))
         rank = torch.searchsorted(ascending, every) - 1
         previous = torch.where(rank >= 0, ascending[rank.clamp(min=0)], 0)
-        alpha, alpha_prev = self.schedule.alphas_cumprod, self.schedule.alphas_cumprod[previous]
+        alpha = self.schedule.alphas_cumprod.float().double()
+        alpha_prev = alpha[previous]
         rescale = self.schedule.scale[previous] / self.schedule.scale
         # DDIM equation 16. Timestep 0 stays where it is: alpha = alpha_prev gives sigma = 0.
         variance = (1 - alpha_prev) / (1 - alpha) * (1 - alpha / alpha_prev)
         sigma = self.config.eta * variance.clamp(min=0).sqrt()
-        direction = (1 - alpha_prev - sigma**2).clamp(min=0).sqrt()
+        # With eta 1 the first direction is 0 but for rounding, and an error of 6e-8 has a root of 2e-4:
+        # enough to move 3 % of a film's pixels by a level. So it is rounded where the published
+        # code does: sigma to float32, then the difference in float32 of float32 alphas.
+        rounded = 1 - alpha_prev.float() - sigma.float() ** 2
+        direction = rounded.clamp(min=0).sqrt().double()
         x0_weight = alpha_prev.sqrt() * rescale
         columns = [alpha.sqrt(), (1 - alpha).sqrt(), x0_weight, direction, sigma]
         return torch.stack(columns, dim=1).float()

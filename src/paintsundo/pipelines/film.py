@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from paintsundo.checkpoints import (
@@ -24,9 +24,9 @@ from paintsundo.checkpoints import (
     load_tagger,
 )
 from paintsundo.checkpoints.lora import merge_lora
-from paintsundo.conditioning import picture_file
 from paintsundo.conditioning.buckets import choose_bucket
 from paintsundo.conditioning.images import crop_notice, crop_to, open_picture, pad_to
+from paintsundo.conditioning.picture_file import to_rgb
 from paintsundo.diffusion import Guidance, build_scheduler
 from paintsundo.errors import UserError
 from paintsundo.models import set_attention_backend
@@ -475,7 +475,7 @@ def read_picture(image: Picture) -> Image.Image:
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     if isinstance(image, Image.Image):
-        return image if image.mode == "RGB" else picture_file._as_rgb(ImageOps.exif_transpose(image))
+        return image if image.mode == "RGB" else to_rgb(image)
     return open_picture(image)
 
 
