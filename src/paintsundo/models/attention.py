@@ -46,9 +46,7 @@ def attend(
     if backend == "xformers":
         from xformers.ops import LowerTriangularMask, memory_efficient_attention
 
-        return memory_efficient_attention(
-            q, k, v, attn_bias=LowerTriangularMask() if causal else None
-        ).flatten(2)
+        return memory_efficient_attention(q, k, v, attn_bias=LowerTriangularMask() if causal else None).flatten(2)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if backend == "sliced":
         return _sliced(q, k, v, causal).transpose(1, 2).flatten(2)
@@ -72,9 +70,7 @@ def _sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> 
         k_b, v_b = k[b : b + per_batch].float(), v[b : b + per_batch].float()
         parts = []
         for i in range(0, queries, per_query):
-            scores = (q[b : b + per_batch, :, i : i + per_query].float() * width**-0.5) @ k_b.transpose(
-                -1, -2
-            )
+            scores = (q[b : b + per_batch, :, i : i + per_query].float() * width**-0.5) @ k_b.transpose(-1, -2)
             if causal:
                 later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(i + 1)
                 scores = scores.masked_fill(later, float("-inf"))

@@ -68,9 +68,7 @@ class FrameEmbeddings(nn.Module):
         patches = self.patch_embedding(self.preprocess(frames).to(self.patch_embedding.weight.dtype))
         rows, columns = patches.shape[-2:]
         class_token = self.class_embedding.expand(frames.shape[0], 1, -1)
-        return torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self.positions(
-            rows, columns
-        )
+        return torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self.positions(rows, columns)
 
 
 class ClipVisionEncoder(CLIPVisionModelWithProjection):
@@ -126,10 +124,7 @@ class ClipVisionEncoder(CLIPVisionModelWithProjection):
         """
         folder = Path(folder) / subfolder if subfolder else Path(folder)
         config = read_config(folder)
-        if (
-            config.get("model_type", "clip_vision_model") != "clip_vision_model"
-            or "hidden_size" not in config
-        ):
+        if config.get("model_type", "clip_vision_model") != "clip_vision_model" or "hidden_size" not in config:
             raise UserError(f"{folder / 'config.json'} is not the configuration of a CLIP-Vision encoder")
         network = build(lambda: cls(CLIPVisionConfig(**config)), folder / "config.json")
         tensors = read_tensors(folder, cls.weights_file, device)

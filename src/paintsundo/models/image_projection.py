@@ -91,9 +91,7 @@ class ImageProjection(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixi
         super().__init__()
         self.gradient_checkpointing = False
         self.latents = nn.Parameter(torch.randn(1, num_queries * video_length, dim) * dim**-0.5)
-        self.input_pos = nn.Parameter(
-            torch.randn(1, input_frames_length, 1, embedding_dim) * embedding_dim**-0.5
-        )
+        self.input_pos = nn.Parameter(torch.randn(1, input_frames_length, 1, embedding_dim) * embedding_dim**-0.5)
         self.proj_in = nn.Linear(embedding_dim, dim)
         self.proj_out = nn.Linear(dim, output_dim)
         self.norm_out = nn.LayerNorm(output_dim)

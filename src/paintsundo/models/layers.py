@@ -12,9 +12,7 @@ from paintsundo.errors import UserError
 def group_norm(groups: int, channels: int, eps: float) -> nn.GroupNorm:
     """GroupNorm; a `UserError` where the number of groups does not divide the channels."""
     if channels % groups:
-        raise UserError(
-            f"{groups} groups do not divide {channels} channels: set norm_num_groups in the configuration"
-        )
+        raise UserError(f"{groups} groups do not divide {channels} channels: set norm_num_groups in the configuration")
     return nn.GroupNorm(groups, channels, eps=eps)
 
 

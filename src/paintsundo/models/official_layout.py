@@ -17,6 +17,7 @@ from paintsundo.errors import UserError
 
 logger = logging.getLogger(__name__)
 Network = TypeVar("Network", bound="OfficialLayoutMixin")
+Built = TypeVar("Built", bound=nn.Module)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -33,9 +34,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def read_tensors(
-    folder: str | Path, file_name: str, device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor]:
+def read_tensors(folder: str | Path, file_name: str, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """All tensors of a safetensors file, or of the shards its index names; `UserError` where that fails."""
     path = Path(folder) / file_name
     index = path.with_name(path.name + ".index.json")
@@ -86,7 +85,7 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, torch.Tensor], source
     network.load_state_dict(dict(tensors), strict=True, assign=True)
 
 
-def build(make: Callable[[], Network], source: str | Path) -> Network:
+def build(make: Callable[[], Built], source: str | Path) -> Built:
     """A network without values (on the meta device); `UserError` where its configuration is impossible."""
     try:
         with torch.device("meta"):
@@ -111,17 +110,13 @@ def cast_floating(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> di
     return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def write_network(
-    folder: str | Path, config: str, tensors: Mapping[str, torch.Tensor], file_name: str
-) -> None:
+def write_network(folder: str | Path, config: str, tensors: Mapping[str, torch.Tensor], file_name: str) -> None:
     """Write `config.json` and the tensors; each file appears under its name only when it is whole."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{file_name}.partial"
     try:
-        save_file(
-            {k: v.detach().contiguous() for k, v in tensors.items()}, partial, metadata={"format": "pt"}
-        )
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, partial, metadata={"format": "pt"})
         partial.replace(folder / file_name)
     finally:
         partial.unlink(missing_ok=True)

@@ -67,9 +67,7 @@ class ResBlock(nn.Module):
             zero_initialised(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
         )
         self.skip_connection = (
-            nn.Identity()
-            if in_channels == out_channels
-            else nn.Conv2d(in_channels, out_channels, kernel_size=1)
+            nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, kernel_size=1)
         )
         # So spelled in the published weights.
         self.temopral_conv = TemporalConvStack(out_channels, norm_groups) if temporal_conv else None

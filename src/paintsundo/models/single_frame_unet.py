@@ -34,9 +34,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         conv: nn.Conv2d = self.conv_in  # type: ignore[has-type]
-        self.conv_in = nn.Conv2d(
-            2 * self.config.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding
-        )
+        self.conv_in = nn.Conv2d(2 * self.config.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)
         embedding_dim = self.time_embedding.linear_2.out_features
         self.operation_proj = Timesteps(_OPERATION_SINUSOID_DIM, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.add_embedding = TimestepEmbedding(_OPERATION_SINUSOID_DIM, embedding_dim)
@@ -86,9 +84,5 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
     def to_json_string(self) -> str:
         """The configuration as published, `_class_name` included."""
         config = json.loads(UNet2DConditionModel.to_json_string(self))
-        config = {
-            k: v for k, v in config.items() if k in ("_class_name", "_diffusers_version") or k[0] != "_"
-        }
-        return (
-            json.dumps(config | {"_class_name": self.published_class_name}, indent=2, sort_keys=True) + "\n"
-        )
+        config = {k: v for k, v in config.items() if k in ("_class_name", "_diffusers_version") or k[0] != "_"}
+        return json.dumps(config | {"_class_name": self.published_class_name}, indent=2, sort_keys=True) + "\n"

@@ -25,9 +25,7 @@ class SpatialTransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attn1 = Attention(dim, heads, head_dim)
-        self.attn2 = TextImageAttention(
-            dim, heads, head_dim, context_dim, image_context, learnable_image_scale
-        )
+        self.attn2 = TextImageAttention(dim, heads, head_dim, context_dim, image_context, learnable_image_scale)
         self.ff = FeedForward(dim, activation_fn="geglu")
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
@@ -85,9 +83,7 @@ class SpatialTransformer(nn.Module):
         self.norm = group_norm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, inner_dim)
         self.transformer_blocks = nn.ModuleList(
-            SpatialTransformerBlock(
-                inner_dim, heads, head_dim, context_dim, image_context, learnable_image_scale
-            )
+            SpatialTransformerBlock(inner_dim, heads, head_dim, context_dim, image_context, learnable_image_scale)
             for _ in range(depth)
         )
         self.proj_out = zero_initialised(nn.Linear(inner_dim, channels))

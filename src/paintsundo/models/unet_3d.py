@@ -59,11 +59,8 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
     config_name = "config.json"
     weights_file = "model.safetensors"
     optional_config: ClassVar[dict[str, Any]] = {"norm_num_groups": 32, "attention_window": "none"}
-    _repeated_blocks: ClassVar[list[str]] = [
-        "ResBlock",
-        "SpatialTransformerBlock",
-        "TemporalTransformerBlock",
-    ]
+    # Not `ResBlock`: its many channel counts would each be compiled anew.
+    _repeated_blocks: ClassVar[list[str]] = ["SpatialTransformerBlock", "TemporalTransformerBlock"]
     _no_split_modules: ClassVar[list[str]] = ["ResBlock", "SpatialTransformer", "TemporalTransformer"]
 
     @register_to_config
@@ -134,15 +131,11 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
             ]
             if temporal_attention:
                 modules.append(
-                    TemporalTransformer(
-                        ch, heads, head_dim, transformer_depth, norm_num_groups, use_causal_attention
-                    )
+                    TemporalTransformer(ch, heads, head_dim, transformer_depth, norm_num_groups, use_causal_attention)
                 )
             return modules
 
-        self.input_blocks = nn.ModuleList(
-            [nn.ModuleList([nn.Conv2d(in_channels, model_channels, 3, padding=1)])]
-        )
+        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(in_channels, model_channels, 3, padding=1)])])
         self.init_attn = None
         if addition_attention:
             head_dim = num_head_channels if num_head_channels > 0 else model_channels // _INIT_ATTENTION_HEADS
@@ -239,9 +232,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         Returns:
             (B, out_channels, T, h, w).
         """
-        window = (
-            self._attention_window if attention_window is None else check_attention_window(attention_window)
-        )
+        window = self._attention_window if attention_window is None else check_attention_window(attention_window)
         batch, _, num_frames = x.shape[:3]
         if context_img is not None:
             if context_img.shape[1] != num_frames:

@@ -129,9 +129,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
             if hasattr(module, "slice_frames"):
                 module.slice_frames = num_frames
 
-    def encode_distribution(
-        self, frames: torch.Tensor
-    ) -> tuple[DiagonalGaussianDistribution, list[torch.Tensor]]:
+    def encode_distribution(self, frames: torch.Tensor) -> tuple[DiagonalGaussianDistribution, list[torch.Tensor]]:
         """The posterior of every frame.
 
         Args:
@@ -143,9 +141,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         """
         factor = self.downsampling
         if frames.shape[-2] % factor or frames.shape[-1] % factor:
-            raise ValueError(
-                f"{frames.shape[-2]} × {frames.shape[-1]} frames: sides must be multiples of {factor}"
-            )
+            raise ValueError(f"{frames.shape[-2]} × {frames.shape[-1]} frames: sides must be multiples of {factor}")
         moments, hidden = self.encoder(frames.transpose(1, 2).flatten(0, 1), frames.shape[2])
         return DiagonalGaussianDistribution(self.quant_conv(moments)), hidden
 

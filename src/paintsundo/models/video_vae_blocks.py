@@ -168,15 +168,13 @@ class ConvCombiner(nn.Module):
         # Out of place, so that gradients flow through both.
         first = torch.arange(batch, device=frames.device) * num_frames
         ends = torch.stack([first, first + num_frames - 1], dim=1).flatten()
-        return frames.index_add(0, ends, added)
+        return frames.index_add(0, ends, added.to(frames.dtype))  # under autocast the two may differ
 
 
 class AttentionCombiner(Attention):
     """Attention of all frames' tokens to the kept states of the first and last frame, residual."""
 
-    def __init__(
-        self, state_channels: int, channels: int, heads: int, head_dim: int, norm_groups: int
-    ) -> None:
+    def __init__(self, state_channels: int, channels: int, heads: int, head_dim: int, norm_groups: int) -> None:
         super().__init__(channels, heads, head_dim, context_dim=state_channels)
         self.norm = group_norm(norm_groups, channels, eps=1e-6)
 

@@ -34,8 +34,7 @@ class Encoder(nn.Module):
         for level, width in enumerate(channels):
             stage = nn.Module()
             stage.block = nn.ModuleList(
-                ResnetBlock(previous if i == 0 else width, width, dropout, norm_groups)
-                for i in range(num_res_blocks)
+                ResnetBlock(previous if i == 0 else width, width, dropout, norm_groups) for i in range(num_res_blocks)
             )
             if level < len(channels) - 1:
                 stage.downsample = Downsample(width)
