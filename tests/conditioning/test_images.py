@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -33,6 +34,14 @@ def test_cropping_keeps_the_centre():
     image = noise(20, 50)
     assert np.array_equal(crop_to(image, 20, 20), image[:, 15:35])
     assert np.array_equal(crop_to(image, 21, 20), image[:, 14:35])  # (50 - 21) // 2
+
+
+def test_scaled_sides_are_rounded():
+    image = noise(40, 27)  # covered by 20x20 at 29.63 rows, fitted at 13.5 columns (Python rounds to even: 14)
+    covering = cv2.resize(image, (20, 30), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(crop_to(image, 20, 20), covering[5:25])
+    fitting = cv2.resize(image, (14, 20), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(pad_to(image, 20, 20)[:, 3:17], fitting)
 
 
 def test_padding_keeps_all_and_centres_it_on_white():

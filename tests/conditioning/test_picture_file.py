@@ -180,9 +180,7 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path):
     frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "green", "blue")]
     for suffix in ("gif", "webp", "png"):
         options = {"lossless": True} if suffix == "webp" else {}
-        frames[0].save(
-            tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:], duration=100, **options
-        )
+        frames[0].save(tmp_path / f"film.{suffix}", save_all=True, append_images=frames[1:], duration=100, **options)
         assert (opened(tmp_path / f"film.{suffix}") == (255, 0, 0)).all()
 
 
@@ -218,9 +216,7 @@ def test_exif_orientation_is_applied(tmp_path, colours, orientation, suffix):
 
 
 def test_a_broken_exif_block_is_ignored(tmp_path, colours):
-    Image.fromarray(colours).save(
-        tmp_path / "exif.jpg", quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\x7fjunk"
-    )
+    Image.fromarray(colours).save(tmp_path / "exif.jpg", quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\x7fjunk")
     assert opened(tmp_path / "exif.jpg").shape == colours.shape
 
 

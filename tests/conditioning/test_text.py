@@ -70,6 +70,4 @@ def test_prompt_notice(encoder):
     _, tokenizer, _ = encoder
     assert prompt_notice(tokenizer, "1girl, solo") is None
     count = len(tokenizer("word " * 200, add_special_tokens=False).input_ids)
-    assert prompt_notice(tokenizer, "word " * 200) == (
-        f"the prompt has {count} tokens; the model reads the first 75"
-    )
+    assert prompt_notice(tokenizer, "word " * 200) == (f"the prompt has {count} tokens; the model reads the first 75")

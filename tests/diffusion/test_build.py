@@ -84,10 +84,10 @@ def test_samples_are_finite_in_half_precision(name, stage, dtype):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_step_count_runs(name, stage):
+def test_step_counts_run(name, stage):
     scheduler = build_scheduler(config(name), stage)
     x0 = normal(0)
-    for steps in range(1, 101):
+    for steps in (*range(1, 13), 16, 22, 30, 33, 47, 50, 61, 77, 99, 100):
         scheduler.set_timesteps(steps)
         assert float(scheduler.timesteps.min()) >= 0
         start = normal(1) * scheduler.init_noise_sigma
@@ -211,9 +211,7 @@ def test_published_schedulers_take_the_settings_of_their_stage():
 
 
 def test_an_instance_of_a_diffusers_scheduler_keeps_its_options_and_gets_the_betas():
-    scheduler = build_scheduler(
-        diffusers.EulerDiscreteScheduler(use_karras_sigmas=True, beta_start=0.5), "video"
-    )
+    scheduler = build_scheduler(diffusers.EulerDiscreteScheduler(use_karras_sigmas=True, beta_start=0.5), "video")
     assert isinstance(scheduler.scheduler, diffusers.EulerDiscreteScheduler)
     assert scheduler.scheduler.config.use_karras_sigmas
     assert scheduler.scheduler.config.timestep_spacing == "trailing"

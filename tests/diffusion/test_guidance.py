@@ -91,9 +91,7 @@ def test_one_batched_pass_equals_two(network, rows, negatives, per_sample_timest
     assert network.passes == [2 * rows, rows, rows]
     assert batched.shape == (rows, 4, 5, 6)
     assert torch.allclose(batched, two, rtol=0, atol=2e-6)
-    by_hand = guide(
-        network(**shared, **cond), network(**shared, text=uncond["text"].expand(rows, 9, 7)), 3.0, 0.7
-    )
+    by_hand = guide(network(**shared, **cond), network(**shared, text=uncond["text"].expand(rows, 9, 7)), 3.0, 0.7)
     assert torch.allclose(two, by_hand, rtol=0, atol=1e-7)
 
 

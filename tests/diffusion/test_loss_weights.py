@@ -50,9 +50,7 @@ def test_min_snr_at_zero_terminal_snr_is_finite_and_has_a_floor():
     for kind in ("epsilon", "v_prediction", "sample"):
         assert bool(MinSNRWeight()(DynamicTSNRScheduler(), T, kind).isfinite().all())
     assert float(MinSNRWeight()(DynamicTSNRScheduler(), T, "v_prediction")[-1]) == 0
-    assert float(MinSNRWeight(floor=0.05)(DynamicTSNRScheduler(), T, "v_prediction")[-1]) == pytest.approx(
-        0.05
-    )
+    assert float(MinSNRWeight(floor=0.05)(DynamicTSNRScheduler(), T, "v_prediction")[-1]) == pytest.approx(0.05)
     with pytest.raises(UserError, match="prediction_type"):
         MinSNRWeight()(DynamicTSNRScheduler(), T, "flow")
 
