@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from paintsundo.conditioning import open_picture
-from paintsundo.conditioning.picture_file import MAX_PIXELS
+from paintsundo.conditioning.picture_file import MAX_PIXELS, to_rgb
 from paintsundo.errors import UserError
 
 WIDTH, HEIGHT = 48, 32
@@ -213,6 +213,18 @@ def test_exif_orientation_is_applied(tmp_path, colours, orientation, suffix):
     path = tmp_path / f"turned.{suffix}"
     Image.fromarray(colours).save(path, exif=exif, **({"lossless": True} if suffix == "webp" else {}))
     assert np.array_equal(opened(path), TURNS[orientation](colours))
+
+
+def test_pictures_in_memory_are_converted_alike_and_left_alone(tmp_path, colours):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rgba = Image.fromarray(np.dstack([colours, np.full((HEIGHT, WIDTH), 128, np.uint8)]))
+    rgba.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        assert np.array_equal(np.asarray(to_rgb(image)), opened(tmp_path / "turned.png"))
+        assert image.size == (WIDTH, HEIGHT)
+        assert image.mode == "RGBA"
+        assert image.getexif()[0x0112] == 6
 
 
 def test_a_broken_exif_block_is_ignored(tmp_path, colours):

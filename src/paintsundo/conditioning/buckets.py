@@ -8,9 +8,7 @@ from collections.abc import Sequence
 PUBLISHED_BUCKETS = ((320, 512), (384, 448), (448, 384), (512, 320))
 
 
-def choose_bucket(
-    height: int, width: int, buckets: Sequence[Sequence[int]] = PUBLISHED_BUCKETS
-) -> tuple[int, int]:
+def choose_bucket(height: int, width: int, buckets: Sequence[Sequence[int]] = PUBLISHED_BUCKETS) -> tuple[int, int]:
     """The (height, width) bucket whose shape is nearest to the picture's: least |h * bw - w * bh|.
 
     Ties go to the later bucket.

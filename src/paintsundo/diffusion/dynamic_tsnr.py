@@ -51,9 +51,7 @@ class DynamicTSNRScheduler(SchedulerMixin, ConfigMixin):
         base_scale: float = 0.7,
     ) -> None:
         if prediction_type not in ("epsilon", "v_prediction", "sample"):
-            raise UserError(
-                f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}"
-            )
+            raise UserError(f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}")
         if not 0 <= eta <= 1:
             raise UserError(f"eta must be 0 to 1, not {eta}")
         self.schedule = NoiseSchedule.from_options(
@@ -68,9 +66,7 @@ class DynamicTSNRScheduler(SchedulerMixin, ConfigMixin):
             base_scale,
         )
         if prediction_type == "epsilon" and float(self.schedule.alphas_cumprod[-1]) == 0:
-            raise UserError(
-                "prediction_type epsilon says nothing about x0 at zero terminal SNR; use v_prediction"
-            )
+            raise UserError("prediction_type epsilon says nothing about x0 at zero terminal SNR; use v_prediction")
         self.alphas_cumprod = self.schedule.alphas_cumprod.float()
         self.scale = self.schedule.scale.float()
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)

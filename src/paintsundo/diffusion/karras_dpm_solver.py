@@ -59,9 +59,7 @@ class KarrasDPMSolverScheduler(SchedulerMixin, ConfigMixin):
         base_scale: float = 0.7,
     ) -> None:
         if prediction_type not in ("epsilon", "v_prediction", "sample"):
-            raise UserError(
-                f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}"
-            )
+            raise UserError(f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}")
         if solver_order not in (1, 2):
             raise UserError(f"solver_order must be 1 or 2, not {solver_order}")
         self.schedule = NoiseSchedule.from_options(

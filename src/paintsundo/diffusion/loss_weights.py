@@ -50,9 +50,7 @@ class MinSNRWeight:
         elif prediction_type == "sample":
             weight = clipped
         else:
-            raise UserError(
-                f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}"
-            )
+            raise UserError(f"prediction_type must be epsilon, v_prediction or sample, not {prediction_type!r}")
         return weight.clamp(min=self.floor)
 
 

@@ -21,9 +21,7 @@ from paintsundo.errors import UserError
 SMALLEST_ALPHA_CUMPROD = 2.0**-24
 
 
-def linear_betas(
-    num_train_timesteps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.020
-) -> Tensor:
+def linear_betas(num_train_timesteps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.020) -> Tensor:
     """Betas of the published keyframe model, evenly spaced: (num_train_timesteps,) float64."""
     return torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
 
@@ -51,9 +49,7 @@ def betas_of_alphas_cumprod(alphas_cumprod: Tensor) -> Tensor:
     return 1 - alphas_cumprod / previous
 
 
-def dynamic_scale(
-    num_train_timesteps: int = 1000, turning_step: int = 400, base_scale: float = 0.7
-) -> Tensor:
+def dynamic_scale(num_train_timesteps: int = 1000, turning_step: int = 400, base_scale: float = 0.7) -> Tensor:
     """Scale of x0 at each timestep: linear 1 -> base_scale over turning_step timesteps, then constant.
 
     Returns (num_train_timesteps,) float64.
