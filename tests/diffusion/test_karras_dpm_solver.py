@@ -19,7 +19,7 @@ def normal(seed: int, shape=SHAPE, dtype=torch.float64) -> torch.Tensor:
 
 
 def reference(steps: int, start: np.ndarray, network) -> np.ndarray:
-    """The sampler as ARCHITECTURE.md's formulas, all in float64. network(x, t) -> epsilon."""
+    """The sampler as plain formulas, all in float64. network(x, t) -> epsilon."""
     alphas = np.cumprod(1 - np.linspace(0.00085, 0.020, 1000))
     table = np.sqrt((1 - alphas) / alphas)
     low, high = table[0] ** (1 / 7), table[-1] ** (1 / 7)
