@@ -171,9 +171,7 @@ def _chosen(
     parts: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
     indexes: tuple[list[str], list[str]] = ([], [])
     left_out: dict[str, int] = {}
-    found = sorted(
-        art_set.collect(folder, subjects), key=lambda art: hashlib.sha256(art.stem.encode()).hexdigest()
-    )
+    found = sorted(art_set.collect(folder, subjects), key=lambda art: hashlib.sha256(art.stem.encode()).hexdigest())
     seen = set()
     for art in found:
         kind = int(is_reserved(art.stem))
@@ -230,9 +228,7 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
                 continue
             folders[art_set.package] = _unpack(path, Path(temporary) / art_set.name)
         if missing and len(missing) == len(needed):
-            raise UserError(
-                f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)"
-            )
+            raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)")
         subjects = learn_subjects({s.name: folders[s.package] for s in needed if s.package in folders})
         output.mkdir(parents=True, exist_ok=True)
         manifest: dict[str, Any] = {"sets": {}, "missing": missing}

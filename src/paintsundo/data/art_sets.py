@@ -136,9 +136,7 @@ def _fluent(style: str) -> Callable[[Path, Subjects], Iterator[Art]]:
             if keeps_variant(path.stem, subject):
                 known = subjects.tags.get(subject, _words(without_tone(path.stem).replace("-", " ")))
                 look = "flat colours" if style == "flat" else "shaded"
-                yield Art(
-                    path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT"
-                )
+                yield Art(path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT")
 
     return collect
 
@@ -155,9 +153,7 @@ def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
         keywords = re.findall(r"<rdf:li>([^<]{2,30})</rdf:li>", text)
         titles = [title.strip() for title in re.findall(r"<dc:title>([^<]*)</dc:title>", text)]
         author = re.search(r"<dc:creator>.*?<dc:title>([^<]*)</dc:title>", text, re.S)
-        folders = [
-            part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"
-        ]
+        folders = [part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"]
         tags = ("clip art", *_words(*keywords, *folders))[:12]
         title = titles[0].lower() if titles and titles[0] else path.stem
         yield Art(path.stem, data, title, tags, author[1].strip() if author else "", "public domain")
@@ -187,17 +183,11 @@ def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Ar
         seen = set()
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).as_posix()
-            if (
-                path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp")
-                or not path.is_file()
-                or path.is_symlink()
-            ):
+            if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp") or not path.is_file() or path.is_symlink():
                 continue
             if not re.search(wanted, relative):
                 continue
-            name = (
-                relative.split("/contents/")[0].rsplit("/", 1)[-1] if "/contents/" in relative else path.stem
-            )
+            name = relative.split("/contents/")[0].rsplit("/", 1)[-1] if "/contents/" in relative else path.stem
             subject = re.sub(r"_\d+x\d+.*$", "", name).lower()
             if subject in seen:
                 continue

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from paintsundo.data import inputs, process, shards, timeline
 from paintsundo.data.compose import compose
 from paintsundo.data.inputs import Item
+from paintsundo.data.pictures import picture_process, read_picture
 from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scene import Placed
 from paintsundo.data.splits import SPLITS
@@ -49,7 +50,9 @@ class BuildSettings:
     splits: str = "train,validation"
     seed: int = 0
     overwrite: bool = False
-    work_shares: dict[str, float] = field(default_factory=lambda: dict(timeline.WEIGHTS))
+    work_shares: dict[str, dict[str, float]] = field(
+        default_factory=lambda: {"svg": dict(timeline.WEIGHTS), "pictures": dict(timeline.PICTURE_WEIGHTS)}
+    )
 
     def check(self) -> None:
         """Raises UserError for values that cannot work."""
@@ -67,9 +70,14 @@ class BuildSettings:
         unknown = set(self.wanted_splits) - set(SPLITS)
         if unknown:
             raise UserError(f"splits={self.splits}: choose among {', '.join(SPLITS)}")
-        missing = set(timeline.WEIGHTS) - set(self.work_shares)
-        if missing or any(share <= 0 for share in self.work_shares.values()):
-            raise UserError(f"work_shares needs a positive share for each of {', '.join(timeline.WEIGHTS)}")
+        stages = timeline.WEIGHTS if self.source == "svg" else timeline.PICTURE_WEIGHTS
+        if set(stages) - set(self.shares) or any(share <= 0 for share in self.shares.values()):
+            raise UserError(f"work_shares.{self.source} needs a positive share for each of {', '.join(stages)}")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the work axis, by stage."""
+        return self.work_shares.get(self.source, {})
 
     @property
     def wanted_splits(self) -> list[str]:
@@ -105,40 +113,49 @@ class Outcome:
     reason: str = ""
 
 
-def _record(job: Job) -> dict[str, Any]:
-    records = [item.record for item in job.items]
+def _record(items: Sequence[Item]) -> dict[str, Any]:
+    records = [item.record for item in items]
     tags = dict.fromkeys(tag for record in records for tag in record.get("tags", ()))
-    joined = {
-        key: "; ".join(dict.fromkeys(str(r[key]) for r in records if key in r))
-        for key in ("licence", "author")
-    }
-    digest = hashlib.sha256()
-    for item in job.items:
-        digest.update(hashlib.sha256(item.data).digest())
-    whole = digest.hexdigest() if len(job.items) > 1 else hashlib.sha256(job.items[0].data).hexdigest()
+    hashes = [hashlib.sha256(item.data).hexdigest() for item in items]
     return {
         "subject": "+".join(record["subject"] for record in records),
         "source": "+".join(record["source"] for record in records),
         "tags": tuple(tags),
-        "hash": whole,
-        "extra": {"stems": [item.stem for item in job.items]},
-        **joined,
+        "licence": _joined(records, "licence"),
+        "author": _joined(records, "author"),
+        "hash": hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        "extra": {"stems": [item.stem for item in items]},
     }
 
 
-def _draw(job: Job) -> DrawingProcess:
-    record = _record(job)
-    if job.items[0].name.lower().endswith(".svg"):
-        if job.seed is None:
-            placed, background = [Placed(parse(job.items[0].data))], False
-        else:
-            placed, background = compose([item.data for item in job.items], job.seed)
-            record["tags"] = (*record["tags"], *(("background",) if background else ()))
-        return scene_process(placed, job.size, background, weights=job.weights, **record)
-    from paintsundo.data.pictures import picture_process, read_picture
+def _joined(records: Sequence[Mapping[str, Any]], key: str) -> str:
+    return "; ".join(dict.fromkeys(record[key] for record in records if record.get(key)))
 
-    picture = read_picture(job.items[0].data, job.size, job.crop)
-    return picture_process(picture, weights=job.weights, **record)
+
+def _parses(item: Item) -> bool:
+    try:
+        parse(item.data)
+    except UnusableArt:
+        return False
+    return True
+
+
+def _draw(job: Job) -> DrawingProcess:
+    items = job.items
+    if not items[0].name.lower().endswith(".svg"):
+        picture = read_picture(items[0].data, job.size, job.crop)
+        return picture_process(picture, weights=job.weights, **_record(items))
+    if job.seed is None:
+        placed = [Placed(parse(items[0].data))]
+        return scene_process(placed, job.size, weights=job.weights, **_record(items))
+    items = tuple(filter(_parses, items))
+    if not items:
+        raise UnusableArt("no usable element")
+    placed, background = compose([item.data for item in items], job.seed)
+    record = _record(items)
+    if background:
+        record["tags"] = (*record["tags"], "background")
+    return scene_process(placed, job.size, background, weights=job.weights, **record)
 
 
 def work(job: Job) -> Outcome:
@@ -167,7 +184,7 @@ def jobs(items: list[Item], settings: BuildSettings) -> list[Job]:
             (item,),
             item.split,
             settings.size,
-            settings.work_shares,
+            settings.shares,
             None,
             crop,
         )
@@ -179,15 +196,11 @@ def jobs(items: list[Item], settings: BuildSettings) -> list[Job]:
     composed = []
     for number in range(settings.compositions):
         random_ = random.Random(f"{settings.seed}/{number}")
-        pool = by_split[
-            random_.choices(list(by_split), [len(found) / total for found in by_split.values()])[0]
-        ]
-        count = min(len(pool), random_.choices([1, 2, 3, 4], [0.4, 0.25, 0.2, 0.15])[0])
+        pool = by_split[random_.choices(list(by_split), [len(found) / total for found in by_split.values()])[0]]
+        count = min(len(pool), random_.choices([1, 2, 3, 4], [0.5, 0.25, 0.15, 0.1])[0])
         chosen = tuple(random_.sample(pool, count))
         name = f"composition-{number}"
-        composed.append(
-            Job(name, chosen, chosen[0].split, settings.size, settings.work_shares, random_.getrandbits(32))
-        )
+        composed.append(Job(name, chosen, chosen[0].split, settings.size, settings.shares, random_.getrandbits(32)))
     both = [(k / len(part), kind, k) for kind, part in enumerate((alone, composed)) for k in range(len(part))]
     return [(alone, composed)[kind][k] for _, kind, k in sorted(both)]
 
@@ -247,9 +260,7 @@ def build(settings: BuildSettings, progress: bool = True) -> dict[str, Any]:
         ):
             if outcome.members is None:
                 counts["reasons"][outcome.reason.split(":")[0]] += 1
-                rejected.write(
-                    json.dumps({"name": outcome.name, "reason": outcome.reason}, ensure_ascii=False) + "\n"
-                )
+                rejected.write(json.dumps({"name": outcome.name, "reason": outcome.reason}, ensure_ascii=False) + "\n")
                 continue
             writer.write(outcome.members, outcome.split)
             kept += 1
@@ -261,7 +272,7 @@ def build(settings: BuildSettings, progress: bool = True) -> dict[str, Any]:
         "format": shards.FORMAT,
         "process_version": process.VERSION,
         "work_rule": process.WORK_RULE,
-        "work_shares": dict(settings.work_shares),
+        "work_shares": dict(settings.shares),
         "source": settings.source,
         "size": settings.size,
         "seed": settings.seed,

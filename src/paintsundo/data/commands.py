@@ -25,9 +25,7 @@ def build(arguments: Sequence[str]) -> int:
     return 0 if manifest["samples"] else 2
 
 
-def options(
-    arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None
-) -> dict[str, str]:
+def options(arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None) -> dict[str, str]:
     """name=value words as a mapping, values literal. Raises UserError for unknown or missing names."""
     found = {name: str(value) for name, value in defaults.items() if value is not None}
     literals, others = settings.split_literals(arguments, {*required, *defaults})

@@ -77,9 +77,7 @@ def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes]]:
             elif child.is_file() and child.suffix.lower() in wanted:
                 yield child.relative_to(path).as_posix(), child.read_bytes()
     elif is_archive(path):
-        yield from (
-            found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted
-        )
+        yield from (found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted)
     else:
         yield path.name, path.read_bytes()
 

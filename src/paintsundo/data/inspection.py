@@ -19,7 +19,8 @@ STEPS = 50  # states compared when change is measured
 
 
 def faults_of(dataset: Path) -> Iterator[str]:
-    """What is wrong with a data set, one line each: damaged shards and samples, unsound processes, mixed splits.
+    """What is wrong with a data set, one line each: damaged shards and samples, unsound processes, mixed
+    splits.
 
     Raises UserError when there is no manifest to check against.
     """
@@ -36,9 +37,7 @@ def faults_of(dataset: Path) -> Iterator[str]:
         try:
             for key, members in shards.read_samples(path):
                 found += 1
-                yield from (
-                    f"{shard['file']} {key}: {fault}" for fault in _sample_faults(members, shard["split"])
-                )
+                yield from (f"{shard['file']} {key}: {fault}" for fault in _sample_faults(members, shard["split"]))
                 yield from _crossing(members, shard["split"], split_of_subject)
         except UserError as error:
             yield str(error)
@@ -74,7 +73,9 @@ def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> It
 
 
 def changed_shares(process: DrawingProcess, steps: int = STEPS) -> np.ndarray:
-    """Share of the canvas that changes from each of `steps` + 1 evenly spaced states to the next: (steps,)."""
+    """Share of the canvas that changes from each of `steps` + 1 evenly spaced states to the next:
+    (steps,).
+    """
     film = process.film(np.linspace(0, 1, steps + 1))
     return np.asarray((film[1:] != film[:-1]).any(axis=3).mean(axis=(1, 2)))
 

@@ -110,9 +110,7 @@ def outlines(parts: NDArray[np.int32], least: float, sigma: float) -> list[Polyl
     area = np.bincount(parts.ravel())
     chosen = np.where(area[parts] >= least * parts.size, parts, 0)
     loops = [loop for _, loop in strokes.contours(chosen) if len(loop) >= 0.08 * height]
-    lines = [
-        line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * height
-    ]
+    lines = [line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * height]
     lines = [strokes.canonical(strokes.smooth(strokes.resample(line), sigma)) for line in lines]
     order = strokes.stroke_order(lines, [0] * len(lines), height)
     return strokes.without_repeats([lines[k] for k in order], 0.016 * height, max(8, round(0.035 * height)))
@@ -155,5 +153,5 @@ def picture_process(picture: Picture, **record: Any) -> DrawingProcess:
             flat = np.where(over[..., None], picture, flat)
         drafts.append(Draft(name, flat, *brush.painting(parts)))
     drafts.append(Draft("shading", picture, *brush.painting(base)))
-    weights: Mapping[str, float] = record.pop("weights", timeline.WEIGHTS)
+    weights: Mapping[str, float] = record.pop("weights", timeline.PICTURE_WEIGHTS)
     return timeline.assemble(drafts, weights, **record)

@@ -78,9 +78,7 @@ class Scene:
         if len(self.placed) == 1 and self.placed[0].box == (0.0, 0.0, 1.0, 1.0):
             art = self.placed[0].art
             box = " ".join(f"{value:g}" for value in art.view_box)
-            return (
-                f'{_HEAD} width="{size}" height="{size}" viewBox="{box}">{art.markup(paint, effects)}</svg>'
-            )
+            return f'{_HEAD} width="{size}" height="{size}" viewBox="{box}">{art.markup(paint, effects)}</svg>'
         parts = [f'{_HEAD} width="{size}" height="{size}" viewBox="0 0 {size} {size}">']
         for item in self.placed:
             x, y, width, height = (f"{size * value:.3f}" for value in item.box)

@@ -74,9 +74,7 @@ def palette(colours: NDArray[np.float32], count: int, rounds: int = 6) -> NDArra
     return centres
 
 
-def regions(
-    picture: Picture, colours: int, least: float, thickness: float, mode: int = 0
-) -> NDArray[np.int32]:
+def regions(picture: Picture, colours: int, least: float, thickness: float, mode: int = 0) -> NDArray[np.int32]:
     """Connected regions (H, W), numbered from 1, of a picture reduced to so many colours.
 
     Regions below `least` of the canvas, or nowhere `thickness` pixels away from their border, go to their
@@ -111,8 +109,6 @@ def flat_picture(picture: Picture, parts: NDArray[np.int32]) -> Picture:
     """Every region in its mean colour; all but white ones bare paper."""
     count = int(parts.max()) + 1
     area = np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
-    means = np.stack(
-        [np.bincount(parts.ravel(), picture[..., c].ravel(), count) / area for c in range(3)], axis=1
-    )
+    means = np.stack([np.bincount(parts.ravel(), picture[..., c].ravel(), count) / area for c in range(3)], axis=1)
     means[means.min(axis=1) >= PAPER] = 255
     return np.round(means).astype(np.uint8)[parts]

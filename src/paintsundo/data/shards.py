@@ -32,12 +32,8 @@ _RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "versi
 def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
     """A process as the members of one sample: suffix -> bytes."""
     pictures, reveals = io.BytesIO(), io.BytesIO()
-    Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(
-        pictures, "PNG", compress_level=3
-    )
-    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(
-        reveals, "PNG", compress_level=3
-    )
+    Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(pictures, "PNG", compress_level=3)
+    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(reveals, "PNG", compress_level=3)
     record = {
         "stages": [stage.name for stage in process.stages],
         "height": process.size[0],
@@ -56,11 +52,7 @@ def _arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.ui
     record = record_of(members)
     shape = (len(record["stages"]), record["height"], record["width"])
     pictures = np.asarray(Image.open(io.BytesIO(members["pictures.png"])), np.uint8).reshape(*shape, 3)
-    reveals = (
-        np.asarray(Image.open(io.BytesIO(members["reveals.png"])))
-        .astype(np.uint16, copy=False)
-        .reshape(shape)
-    )
+    reveals = np.asarray(Image.open(io.BytesIO(members["reveals.png"]))).astype(np.uint16, copy=False).reshape(shape)
     return pictures, reveals, record
 
 

@@ -53,9 +53,7 @@ def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
             at = nexts.pop(at)
         sides = np.array(chain)
         cell, turns = sides // 4, sides % 4
-        points = np.column_stack([cell % width + corner_x[turns], cell // width + corner_y[turns]]).astype(
-            np.float64
-        )
+        points = np.column_stack([cell % width + corner_x[turns], cell // width + corner_y[turns]]).astype(np.float64)
         loops.append((int(labels.ravel()[cell[0]]), points))
     return loops
 

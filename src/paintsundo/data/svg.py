@@ -27,9 +27,7 @@ SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked i
 BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
 OPAQUE = 0.9
 DARK = 0.30  # luminance up to which a line counts as ink
-THIN = (
-    0.028  # strokes and shapes of which no more than this thickness is seen, in canvas sides, count as lines
-)
+THIN = 0.028  # strokes and shapes of which no more than this thickness is seen, in canvas sides, count as lines
 INK_NEAR = 0.012  # canvas sides
 INK_LEAST = 0.6  # share of the boundaries between shapes that have ink nearby, from which the art is line art
 LINE_LAYER = re.compile(r"line|ink|outline|contour", re.I)
@@ -146,9 +144,7 @@ class _Painter:
 
     def ink_shares(self) -> list[float]:
         """Of each element: how much of the boundaries of its painted regions has ink nearby, 0 ... 1."""
-        marks = timeline.changed(
-            np.full_like(self.final, 255), self.scene.paint(self.ink_paint, effects=False)
-        )
+        marks = timeline.changed(np.full_like(self.final, 255), self.scene.paint(self.ink_paint, effects=False))
         near = ndimage.distance_transform_edt(~marks) <= INK_NEAR * self.size if marks.any() else marks
         fills = self.scene.topmost(
             lambda shape: (not self.role(shape).overlay and not self.role(shape).fill_is_ink, False)
@@ -280,9 +276,7 @@ class _Painter:
         ]
         groups = [int(self.elements[element]) for element, _ in long]
         order = strokes.stroke_order(lines, groups, size)
-        order.sort(
-            key=lambda k: (groups[k], k >= ink_count)
-        )  # outlines of colour areas fill what ink leaves open
+        order.sort(key=lambda k: (groups[k], k >= ink_count))  # outlines of colour areas fill what ink leaves open
         return strokes.without_repeats([lines[k] for k in order], 0.018 * size, max(8, round(0.04 * size)))
 
     def is_ink(self, number: int) -> bool:

@@ -354,9 +354,7 @@ class _State:
         if "transform" in attributes:
             matrix = svg_paths.compose(matrix, svg_paths.parse_transform(attributes["transform"]))
         found = svg_paths.numbers(attributes.get("opacity", "1"))
-        opacity = self.opacity * (
-            found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0
-        )
+        opacity = self.opacity * (found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0)
         soft = self.soft or "style" in attributes or blurs(attributes.get("filter", ""))
         return _State(matrix, opacity, soft, self.layer or layer)
 

@@ -13,7 +13,7 @@ Polyline = NDArray[np.float64]  # (N, 2) points x, y
 Matrix = NDArray[np.float64]  # (2, 3) affine map
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_TOKEN = re.compile(rf"[MmZzLlHhVvCcSsQqTtAa]|{_NUMBER}")
+_TOKEN = re.compile(rf"[A-Za-z]|{_NUMBER}")
 _NUMBER_RE = re.compile(_NUMBER)
 _TRANSFORM = re.compile(r"(matrix|translate|scale|rotate|skewX|skewY)\s*\(([^)]*)\)")
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
@@ -74,9 +74,7 @@ def _bezier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in curve.tolist()]
 
 
-def _arc(
-    start: tuple[float, float], values: list[float], end: tuple[float, float]
-) -> list[tuple[float, float]]:
+def _arc(start: tuple[float, float], values: list[float], end: tuple[float, float]) -> list[tuple[float, float]]:
     """Points on an elliptical arc after its start (SVG 2, B.2.4: endpoint to centre parametrisation)."""
     rx, ry, rotation, large, sweep = (
         abs(values[0]),
@@ -136,6 +134,8 @@ def parse_path(data: str) -> list[Polyline]:
     while at < len(tokens):
         if tokens[at].isalpha():
             command, at = tokens[at], at + 1
+            if command.upper() not in _ARGUMENTS:
+                break
         elif command in ("M", "m"):
             command = "L" if command == "M" else "l"
         elif not command or command in "Zz":

@@ -17,10 +17,17 @@ from paintsundo.data.process import DONE, NEVER, DrawingProcess, Picture, Stage
 WEIGHTS: Mapping[str, float] = {
     "sketch": 0.18,
     "ink": 0.27,
-    "line": 0.2,
     "flats": 0.27,
     "details": 0.13,
     "shading": 0.15,
+}
+PICTURE_WEIGHTS: Mapping[str, float] = {  # full of colour everywhere: painting takes most of the work
+    "sketch": 0.12,
+    "line": 0.14,
+    "ink": 0.2,
+    "flats": 0.26,
+    "details": 0.22,
+    "shading": 0.26,
 }
 LEAST_CHANGE = 0.002  # stages changing a smaller share of the canvas are done together with the one before
 

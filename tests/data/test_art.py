@@ -1,0 +1,132 @@
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paintsundo.data import inputs
+from paintsundo.data.art import fetch_art, minified, shrunk
+from paintsundo.data.art_sets import _licences, keeps_variant
+from paintsundo.data.svg_art import UnusableArt
+from paintsundo.errors import UserError
+
+
+def npm_package(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def downloads(tmp_path: Path, inked: bytes, shaded: bytes) -> Path:
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    codes = {"1F600": "grinning face", "1F44B": "waving hand", "1F44B-1F3FB": "waving hand: light skin tone"}
+    entries = [
+        {
+            "hexcode": code,
+            "annotation": name,
+            "subgroups": "face-smiling",
+            "group": "people-body",
+            "tags": "happy, smile",
+            "skintone": "1" if "skin" in name else "",
+            "openmoji_author": "A. Author",
+        }
+        for code, name in codes.items()
+    ]
+    art = {f"color/svg/{code}.svg": inked.replace(b"#EA5A47", f"#EA5A{k:02d}".encode()) for k, code in enumerate(codes)}
+    # further subjects, some of them reserved
+    art |= {f"color/svg/CAT{k}.svg": inked.replace(b"36", b"35", k) for k in range(1, 6)}
+    npm_package(folder / "openmoji-17.0.0.tgz", {"data/openmoji.json": json.dumps(entries).encode(), **art})
+    body = shaded.split(b">", 1)[1].rsplit(b"</svg>", 1)[0].decode()
+    icons = {"grinning-face": {"body": body}, "old": {"body": body, "hidden": True}}
+    noto = {"prefix": "noto", "icons": icons, "width": 72, "height": 72}
+    chars = {"1f600": "grinning-face"}
+    npm_package(
+        folder / "iconify-json-noto-1.2.9.tgz",
+        {"icons.json": json.dumps(noto).encode(), "chars.json": json.dumps(chars).encode()},
+    )
+    return folder
+
+
+def test_sets_are_packed_with_records_and_reserved_files_apart(downloads: Path, tmp_path: Path) -> None:
+    output = tmp_path / "pack"
+    manifest = fetch_art(output, downloads, ["openmoji", "noto"])
+    assert manifest["sets"]["openmoji"]["licence"] == "CC BY-SA 4.0"
+    assert manifest["sets"]["openmoji"]["reserved"] == 2  # cat3 and cat5
+    assert json.loads((output / "manifest.json").read_text()) == manifest
+    items = {item.record["source"]: item for item in inputs.read_items(output, {".svg"})}
+    reserved = {name for name, item in items.items() if item.split == "test"}
+    assert reserved == {"openmoji/CAT3", "openmoji/CAT5"}
+    face = items["openmoji/1F600"]
+    assert face.record["author"] == "A. Author"
+    assert "grinning face" in face.record["tags"]
+    assert items["noto/grinning-face"].record["subject"] == face.record["subject"] == "1F600"
+    assert items["noto/grinning-face"].split == face.split
+    assert "noto/old" not in items
+    again = tmp_path / "again"
+    fetch_art(again, downloads, ["openmoji", "noto"])
+    for path in output.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+def test_unknown_sets_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown set twemoji"):
+        fetch_art(tmp_path, None, ["twemoji"])
+
+
+def test_few_skin_tone_variants_are_kept() -> None:
+    tones = ["1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"]
+    kept = [tone for tone in tones if keeps_variant(f"1F44B-{tone}", "1F44B")]
+    assert len(kept) == 1
+    names = ["light", "medium-light", "medium", "medium-dark", "dark"]
+    same = [name for name in names if keeps_variant(f"waving-hand-{name}-skin-tone", "1F44B")]
+    assert [tones.index(kept[0])] == [names.index(same[0])]
+    assert len(same) == 1
+    assert keeps_variant("1F44B", "1F44B")
+    assert not keeps_variant("1F9D1-1F3FB-200D-1F91D-200D-1F9D1-1F3FD", "1F9D1")
+
+
+def test_vector_files_are_cut_down_to_what_is_drawn(shaded: bytes) -> None:
+    spread = shaded.replace(b'viewBox="0 0 72 72"', b'viewBox="-200 -200 400 400"')
+    small = minified(spread.replace(b"<defs>", b"<title>words</title><metadata>more</metadata><defs>"))
+    assert b"words" not in small
+    assert b"metadata" not in small
+    assert inputs_box(small) < 120  # the empty canvas around it is gone
+    with pytest.raises(UnusableArt, match="few"):
+        minified(shaded, least=50)
+
+
+def inputs_box(data: bytes) -> float:
+    return float(data.split(b'viewBox="')[1].split(b'"')[0].split()[2])
+
+
+def test_pictures_become_small_jpegs() -> None:
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((700, 1400, 4), np.uint8)).save(out, "PNG")
+    small = Image.open(io.BytesIO(shrunk(out.getvalue())))
+    assert (small.format, small.size) == ("JPEG", (512, 256))
+    assert np.asarray(small).min() > 250  # transparent: white
+    with pytest.raises(UnusableArt, match="unreadable"):
+        shrunk(b"nothing")
+
+
+def test_licences_are_read_per_file(tmp_path: Path) -> None:
+    path = tmp_path / "copyright"
+    path.write_text(
+        "Format: x\n\nFiles: *\nCopyright: 2020, All\nLicense: GPL-2+\n\n"
+        "Files: nature/Dune.jpg\n       nature/Sea*.jpg\nCopyright: 2021, One\n           2022, Two\n"
+        "License: CC-BY-4.0\n"
+    )
+    rules = _licences(path)
+    found = {}
+    for name in ("usr/share/Dune.jpg", "usr/share/Seaside.jpg", "usr/share/Other.jpg"):
+        found[name[10:]] = next((licence, holder) for rule, licence, holder in rules if rule.search(name))
+    assert found["Dune.jpg"] == ("CC-BY-4.0", "2021, One 2022, Two")
+    assert found["Seaside.jpg"][0] == "CC-BY-4.0"
+    assert found["Other.jpg"] == ("GPL-2+", "2020, All")
