@@ -1,15 +1,16 @@
-"""A whole data set of drawing processes held on the training device, any state of it at any work position in one gather."""
+"""Data sets of drawing processes held on the training device: any state of any process in one gather."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-# uint16 has few kernels in torch; int16 shifted by half the range orders the same way.
+from paintsundo.errors import UserError
+
 _SHIFT = 32768
 _WORK_UNITS = 65534
 
@@ -20,45 +21,68 @@ class ProcessBank:
     """P processes of at most S stages at H×W pixels, resident on one device.
 
     Args:
-        pictures: uint8 (P, S, H, W, 3), what each stage paints.
-        reveals: uint16 (P, S, H, W), the work position 0…65534 at which a pixel takes that stage's picture;
-            65535 is never.
+        pictures: uint8 (P, S, 3, H, W), what each stage paints.
+        reveals: int16 (P, S, H, W), the work position at which a pixel takes that stage's picture, less 32768
+            (uint16 has few kernels in torch; shifted, it orders the same way). 32767 is never.
         metas: one mapping a process (tags, stage names, …).
-        device: where everything is kept.
+
+    Raises:
+        UserError: no process at all.
     """
 
-    def __init__(
-        self, pictures: np.ndarray, reveals: np.ndarray, metas: Sequence[dict[str, Any]], device: torch.device | str
-    ) -> None:
+    def __init__(self, pictures: Tensor, reveals: Tensor, metas: Sequence[dict[str, Any]]) -> None:
         if len(pictures) == 0:
-            raise ValueError("a process bank needs at least one process")
-        self.device = torch.device(device)
-        self.metas = list(metas)
-        count, stages, height, width, _ = pictures.shape
-        self.pictures = torch.empty(count, stages, 3, height, width, dtype=torch.uint8, device=self.device)
-        self.reveals = torch.empty(count, stages, height, width, dtype=torch.int16, device=self.device)
-        for start in range(0, count, 256):  # in pieces, so that the host never holds a second copy
-            piece = slice(start, start + 256)
-            self.pictures[piece] = torch.from_numpy(pictures[piece]).to(self.device).permute(0, 1, 4, 2, 3)
-            shifted = (reveals[piece].astype(np.int32) - _SHIFT).astype(np.int16)
-            self.reveals[piece] = torch.from_numpy(shifted).to(self.device)
-        sketch = torch.zeros(count, stages, dtype=torch.bool)
+            raise UserError("the data set has no processes of this split")
+        self.pictures, self.reveals, self.metas = pictures, reveals, list(metas)
+        sketch = torch.zeros(pictures.shape[:2], dtype=torch.bool)
         for row, meta in enumerate(self.metas):
-            for stage, name in enumerate(meta.get("stages", [])[:stages]):
+            for stage, name in enumerate(meta.get("stages", [])):
                 sketch[row, stage] = name == "sketch"
-        self.is_sketch = sketch.to(self.device)
+        self.is_sketch = sketch
 
-    def subset(self, rows: Sequence[int]) -> ProcessBank:
-        """Keep only these processes, in place of the others (no second copy in memory); returns itself."""
-        order = torch.tensor(sorted(rows), device=self.device)
-        for target, source in enumerate(order.tolist()):
-            if target != source:  # sorted, so a row never lands on one still needed
-                self.pictures[target] = self.pictures[source]
-                self.reveals[target] = self.reveals[source]
-        self.pictures, self.reveals = self.pictures[: len(order)], self.reveals[: len(order)]
-        self.is_sketch = self.is_sketch[order]
-        self.metas = [self.metas[i] for i in order.tolist()]
+    @classmethod
+    def join(cls, parts: Iterable[tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]]) -> ProcessBank:
+        """One bank of several data sets, each as `data.shards.load_arrays` reads it (uint8 (P, S, H, W, 3),
+        uint16 (P, S, H, W), records); processes of fewer stages get ones that are never revealed."""
+        loaded = [part for part in parts if len(part[0])]
+        if not loaded:
+            raise UserError("the data set has no processes of this split")
+        most = max(pictures.shape[1] for pictures, _, _ in loaded)
+        total = sum(len(pictures) for pictures, _, _ in loaded)
+        height, width = loaded[0][0].shape[2:4]
+        joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8)
+        reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16)
+        at = 0
+        for pictures, when, _ in loaded:
+            for start in range(0, len(pictures), 256):  # in pieces: the host holds one copy and a bit
+                piece = slice(start, start + 256)
+                count, stages = pictures[piece].shape[:2]
+                rows = slice(at, at + count)
+                joined[rows, :stages] = torch.from_numpy(pictures[piece]).permute(0, 1, 4, 2, 3)
+                shifted = (when[piece].astype(np.int32) - _SHIFT).astype(np.int16)
+                reveals[rows, :stages] = torch.from_numpy(shifted)
+                at += count
+        return cls(joined, reveals, [meta for _, _, metas in loaded for meta in metas])
+
+    def to(self, device: torch.device | str) -> ProcessBank:
+        """Move everything to a device; returns itself."""
+        self.pictures, self.reveals = self.pictures.to(device), self.reveals.to(device)
+        self.is_sketch = self.is_sketch.to(device)
         return self
+
+    def shuffle(self, seed: int, keep: int | None = None) -> ProcessBank:
+        """Put the processes into a random order and keep the first `keep` of them (None: all); returns itself."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:keep]
+        self.metas = [self.metas[i] for i in order.tolist()]
+        order = order.to(self.device)
+        self.pictures, self.reveals = self.pictures[order], self.reveals[order]
+        self.is_sketch = self.is_sketch[order]
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the bank lives."""
+        return self.pictures.device
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -1,4 +1,4 @@
-"""Endless, reproducible batches from a process bank: batch n depends on (seed, n) alone, so a resumed run goes on exactly."""
+"""Endless batches from a process bank; batch n depends on (seed, n) alone, so a resumed run goes on exactly."""
 
 from __future__ import annotations
 
@@ -95,13 +95,18 @@ class StateClips:
 
 
 class LatentGrid:
-    """Latents of every process at `positions` work positions, encoded once: the networks then train on gathers.
+    """Latents of every process at `positions` work positions, encoded once: the networks train on gathers of them.
+
+    Positions run from 1 (finished) to 0 (blank); those between are equally spaced and moved together by a part of
+    a step, drawn for each row, so that all operation steps occur.
 
     Args:
         bank: the processes.
-        encode: uint8-free encoder, float (N, 3, H, W) in [−1, 1] → scaled latents (N, C, h, w).
-        positions: number of work positions, equally spaced from 1 (finished) to 0 (blank).
-        variants: colour-channel orders per process; the first is the identity.
+        encode: pictures, float (N, 3, H, W) in [−1, 1] → scaled latents (N, C, h, w).
+        positions: work positions per row.
+        variants: rows per process, each with its own order of colour channels; the first keeps the original.
+        seed: of channel orders and offsets.
+        chunk: rows encoded at a time.
     """
 
     def __init__(
@@ -111,31 +116,33 @@ class LatentGrid:
         positions: int,
         variants: int,
         seed: int,
-        progress: Callable[[int, int], None] | None = None,
         chunk: int = 4,
     ) -> None:
         self.bank, self.variants = bank, variants
-        self.work = torch.linspace(1.0, 0.0, positions, device=bank.device)
         generator = torch.Generator(bank.device).manual_seed(seed)
         rows = len(bank) * variants
+        offset = (_uniform((rows, 1), generator) - 0.5) / (positions - 1)
+        self.work = torch.linspace(1.0, 0.0, positions, device=bank.device) + offset
+        self.work[:, 0], self.work[:, -1] = 1.0, 0.0
         self.permutation = _permutations(rows, 1.0, generator).view(len(bank), variants, 3)
         self.permutation[:, 0] = torch.arange(3, device=bank.device)
         self.permutation = self.permutation.view(rows, 3)
         self.latents: Tensor | None = None
+        chunk = min(chunk, rows)
         for start in range(0, rows, chunk):
-            row = torch.arange(start, min(start + chunk, rows), device=bank.device)
-            states = bank.states(row // variants, self.work.expand(len(row), -1), self.permutation[row])
+            start = min(start, rows - chunk)  # always whole chunks: one shape to compile for
+            row = torch.arange(start, start + chunk, device=bank.device)
+            states = bank.states(row // variants, self.work[row], self.permutation[row])
             encoded = encode(to_signed(states.flatten(0, 1)))
             if self.latents is None:
                 shape = (rows, positions, *encoded.shape[1:])
                 self.latents = torch.empty(shape, dtype=torch.float16, device=bank.device)
-            self.latents[row] = encoded.unflatten(0, (len(row), positions)).half()
-            if progress is not None:
-                progress(min(start + chunk, rows), rows)
+            self.latents[row] = encoded.unflatten(0, (chunk, positions)).half()
 
     def pictures(self, row: Tensor, position: Tensor) -> Tensor:
         """float (B, K, 3, H, W) in [−1, 1]: the pictures behind latents `[row, position]` (B, K)."""
-        return to_signed(self.bank.states(row // self.variants, self.work[position], self.permutation[row]))
+        work = self.work[row[:, None], position]
+        return to_signed(self.bank.states(row // self.variants, work, self.permutation[row]))
 
 
 class LatentStates:
@@ -152,7 +159,7 @@ class LatentStates:
         return {
             "latents": latents[row, position].float(),
             "finished": latents[row, torch.zeros_like(row)].float(),
-            "operation_steps": operation_step_of(self.grid.work[position]),
+            "operation_steps": operation_step_of(self.grid.work[row, position]),
             "index": row // self.grid.variants,
         }
 

@@ -41,9 +41,7 @@ class Samples(lightning.Callback):
     def __init__(self, bank: ProcessBank, folder: Path, every_n_steps: int, count: int = 6) -> None:
         self.bank, self.folder, self.every_n_steps, self.count = bank, folder, every_n_steps, count
 
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
             self.write(trainer, pl_module)
 
@@ -55,7 +53,11 @@ class Samples(lightning.Callback):
         assert isinstance(module, PaintsUndoModule)
         averages = next(c for c in trainer.callbacks if isinstance(c, ExponentialMovingAverage))  # type: ignore[attr-defined]
         # odd batch shapes would each be compiled anew
-        with averages.swapped(module), trainer.precision_plugin.forward_context(), torch.compiler.set_stance("force_eager"):
+        with (
+            averages.swapped(module),
+            trainer.precision_plugin.forward_context(),
+            torch.compiler.set_stance("force_eager"),
+        ):
             rows, figures = module.sample_pictures(self.bank, min(self.count, len(self.bank)), seed=0)
         sheet = rearrange(rows.cpu(), "r c d h w -> (r h) (c w) d").numpy()
         target = self.folder / "samples" / f"{trainer.global_step:06d}.png"

@@ -44,8 +44,9 @@ def missing(config: DictConfig) -> list[str]:
         lines.append("output=DIR")
     if config.data.path is None:
         lines.append("data.path=DATASET (python -m paintsundo.data build …)")
-    elif not (Path(config.data.path) / "manifest.json").is_file():
-        lines.append(f"a data set at data.path: {config.data.path} has no manifest.json")
+    for folder in [config.data.path, *config.data.also]:
+        if folder is not None and not (Path(folder) / "manifest.json").is_file():
+            lines.append(f"a data set at {folder}: it has no manifest.json")
     for key in ("autoencoder", "tags"):
         if key not in config.model:
             continue
@@ -105,18 +106,18 @@ def train(config: DictConfig) -> Path:
     OmegaConf.save(config, folder / "config.yaml")
     lightning.seed_everything(config.seed, verbose=False)
 
-    pictures, reveals, metas = load_arrays(Path(config.data.path), workers=config.data.workers, limit=config.data.limit)
-    held = [i for i, meta in enumerate(metas) if meta.get("split") == "validation"]
-    kept = [i for i, meta in enumerate(metas) if meta.get("split") != "validation"]
-    if not held:
-        raise UserError(f"the data set {config.data.path} has no validation subjects")
-    held = held[:: max(1, len(held) // 512)][:512]
-    validation = ProcessBank(pictures[held], reveals[held], [metas[i] for i in held], device)
-    bank = ProcessBank(pictures, reveals, metas, device).subset(kept)
-    del pictures, reveals
-    print(f"{len(bank)} processes to train on, {len(validation)} held out, read in {time.monotonic() - started:.0f} s", flush=True)
+    workers, limit = config.data.workers, config.data.limit
+    folders = [Path(config.data.path), *map(Path, config.data.also)]
+    bank = ProcessBank.join(load_arrays(f, workers, None, "train") for f in folders).shuffle(0, limit).to(device)
+    validation = ProcessBank.join(load_arrays(f, workers, config.data.held_out, "validation") for f in folders)
+    validation.shuffle(seed=0).to(device)
+    print(
+        f"{len(bank)} processes to train on, {len(validation)} held out, read in {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
 
     module: PaintsUndoModule = instantiate(config.model, _convert_="all")
+    module.max_minutes = config.max_minutes
     module.prepare(bank)
     print(f"ready after {time.monotonic() - started:.0f} s", flush=True)
     checkpoints = folder / "checkpoints"
@@ -132,7 +133,6 @@ def train(config: DictConfig) -> Path:
         devices=1,
         precision=config.runtime.precision,
         max_steps=config.max_steps,
-        max_time={"minutes": config.max_minutes} if config.max_minutes else None,
         callbacks=callbacks,
         logger=CSVLogger(folder, name="log", version=""),
         gradient_clip_val=config.gradient_clip,

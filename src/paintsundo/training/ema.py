@@ -34,9 +34,7 @@ class ExponentialMovingAverage(lightning.Callback):
         self.averages = {name: m.to(current[name].device) for name, m in self.averages.items()}
 
     @torch.no_grad()
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any) -> None:
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         current = self._trained(pl_module)
         torch._foreach_lerp_([self.averages[n] for n in current], list(current.values()), 1.0 - decay)

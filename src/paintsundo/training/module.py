@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,32 @@ from torch import Tensor, nn
 from paintsundo.training.bank import ProcessBank
 
 
-def warmup_cosine(step: int, warmup: int, total: int, floor: float = 0.02) -> float:
-    """Learning-rate factor: linear over `warmup` steps, then a half cosine down to `floor` at `total` steps."""
-    if step < warmup:
-        return (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
-    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+def warmup_cosine(step: int, warmup: int, done: float, floor: float = 0.02) -> float:
+    """Learning-rate factor: linear over `warmup` steps, then a half cosine down to `floor`.
+
+    Args:
+        step: steps taken.
+        warmup: length of the rise in steps.
+        done: share of the whole training that is over, 0…1.
+    """
+    rise = min(1.0, (step + 1) / max(1, warmup))
+    return rise * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
+
+
+class TrainingClock:
+    """Minutes of training, those before an interruption included, from the first step on (compilation left out)."""
+
+    def __init__(self) -> None:
+        self.before = 0.0
+        self.started: float | None = None
+
+    def start(self) -> None:
+        """Begin counting; later calls change nothing."""
+        self.started = time.monotonic() if self.started is None else self.started
+
+    def minutes(self) -> float:
+        """Minutes counted so far."""
+        return self.before + (0.0 if self.started is None else (time.monotonic() - self.started) / 60)
 
 
 class PaintsUndoModule(lightning.LightningModule):
@@ -42,6 +63,8 @@ class PaintsUndoModule(lightning.LightningModule):
         super().__init__()
         self.learning_rate, self.warmup_steps, self.weight_decay = learning_rate, warmup_steps, weight_decay
         self.compile_networks = compile
+        self.max_minutes: float | None = None
+        self.clock = TrainingClock()
 
     def trained_networks(self) -> list[nn.Module]:
         """The networks whose parameters the optimiser changes."""
@@ -58,19 +81,36 @@ class PaintsUndoModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         parameters = [p for network in self.trained_networks() for p in network.parameters() if p.requires_grad]
-        fused = self.device.type == "cuda"
-        optimizer = torch.optim.AdamW(
-            parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay, fused=fused
-        )
-        total = self.trainer.max_steps
+        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, self.warmup_steps, total)
+            optimizer, lambda step: warmup_cosine(step, self.warmup_steps, self.share_done(step))
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def share_done(self, step: int) -> float:
+        """How much of the training is over: by steps, or by time where `max_minutes` comes first."""
+        done = step / self.trainer.max_steps
+        if self.max_minutes:
+            done = max(done, self.clock.minutes() / self.max_minutes)
+        return done
 
     def record(self, figures: dict[str, Tensor]) -> None:
         """Log figures of this step; the progress bar shows them too."""
         self.log_dict({name: value.detach() for name, value in figures.items()}, prog_bar=True)
+
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
+        if self.max_minutes and self.clock.minutes() >= self.max_minutes:
+            self.trainer.should_stop = True
+        return None
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.clock.start()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["training_minutes"] = self.clock.minutes()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.clock.before = float(checkpoint["training_minutes"])
 
     def prepare(self, train: ProcessBank) -> None:
         """Last preparations that need the data, before training (encoding latents, say)."""

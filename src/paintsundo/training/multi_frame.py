@@ -90,6 +90,8 @@ class MultiFrameModule(PaintsUndoModule):
     @torch.no_grad()
     def prepare(self, train: ProcessBank) -> None:
         self.vae.to(train.device)
+        if self.compile_networks and train.device.type == "cuda":
+            self.vae.encoder.compile()
         with torch.autocast(train.device.type, torch.bfloat16, enabled=train.device.type == "cuda"):
             self.grid = LatentGrid(train, self.encode_frames, self.positions, self.variants, seed=0)
 
@@ -113,9 +115,7 @@ class MultiFrameModule(PaintsUndoModule):
         x0 = batch["latents"]
         count = len(x0)
         r = torch.rand(count, device=x0.device)
-        contexts = self.contexts(
-            batch["ends"], r < 2 * self.dropout, (r >= self.dropout) & (r < 3 * self.dropout)
-        )
+        contexts = self.contexts(batch["ends"], r < 2 * self.dropout, (r >= self.dropout) & (r < 3 * self.dropout))
         if len(self.windows) > 1 or self.windows[0] != self.unet.attention_window:
             drawn = int(torch.randint(len(self.windows), ()).item())
             self.unet.set_attention_window(self.windows[drawn])

@@ -1,4 +1,4 @@
-"""What autoencoders are trained with: reconstruction loss, latent moments, and folding the latent scale into the weights."""
+"""What autoencoders are trained with: reconstruction loss, latent moments, the latent scale folded into weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """L1 at three scales plus L1 of horizontal and vertical differences, on (N, 3, H, W) in [−1, 1].
+    """L1 at three scales, L1 of horizontal and vertical differences and of differences between channels.
 
-    Differences keep thin lines from being averaged away; coarse scales make brightness and colour come first.
+    Both are (N, 3, H, W) in [−1, 1]. Differences in space keep thin lines from being averaged away; those between
+    channels make colour come as early as brightness, where much of the data is black, white and grey.
     """
     loss = F.l1_loss(output, target) + 2.0 * F.mse_loss(output, target)
     for axis in (-1, -2):
         loss = loss + F.l1_loss(output.diff(dim=axis), target.diff(dim=axis))
+    for pair in ((0, 1), (1, 2)):
+        loss = loss + F.l1_loss(output[:, pair[0]] - output[:, pair[1]], target[:, pair[0]] - target[:, pair[1]])
     for scale in (4, 16):
         loss = loss + 0.5 * F.l1_loss(F.avg_pool2d(output, scale), F.avg_pool2d(target, scale))
     return loss

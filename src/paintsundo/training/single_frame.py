@@ -80,6 +80,8 @@ class SingleFrameModule(PaintsUndoModule):
     @torch.no_grad()
     def prepare(self, train: ProcessBank) -> None:
         self.vae.to(train.device)
+        if self.compile_networks and train.device.type == "cuda":
+            self.vae.encoder.compile()
         with torch.autocast(train.device.type, torch.bfloat16, enabled=train.device.type == "cuda"):
             self.grid = LatentGrid(train, self.scale_latents, self.positions, self.variants, seed=0)
         prompts = [prompt_from_tags(meta.get("tags", []), self.vocabulary) for meta in train.metas]

@@ -105,7 +105,10 @@ class TaggerModule(PaintsUndoModule):
         given = torch.cat([self.logits(p.float() / 127.5 - 1.0) for p in pictures.split(64)]).sigmoid() > 0.35
         truth = self.labels_of(bank)[: len(index)].to(bank.device) > 0.5
         hits = (given & truth).sum().item()
-        figures = {"precision": hits / max(1, given.sum().item()), "recall": hits / max(1, truth.sum().item())}
+        figures = {
+            "precision": hits / max(1, given.sum().item()),
+            "recall": hits / max(1, truth.sum().item()),
+        }
         self.network.train()
         return pictures[:count, None], figures
 
