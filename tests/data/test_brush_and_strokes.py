@@ -69,7 +69,7 @@ def test_repeated_lines_are_drawn_once() -> None:
     line = np.column_stack([np.arange(50.0), np.full(50, 10.0)])
     again = line + np.array([0, 1.0])
     longer = np.column_stack([np.arange(80.0), np.full(80, 10.5)])
-    kept = strokes.without_repeats([line, again, longer], 2.0, 8)
+    kept = strokes.without_repeats([line, again, longer], [2.0] * 3, 8)
     assert len(kept) == 2
     assert kept[1][:, 0].min() > 49
 

@@ -113,7 +113,8 @@ def outlines(parts: NDArray[np.int32], least: float, sigma: float) -> list[Polyl
     lines = [line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * height]
     lines = [strokes.canonical(strokes.smooth(strokes.resample(line), sigma)) for line in lines]
     order = strokes.stroke_order(lines, [0] * len(lines), height)
-    return strokes.without_repeats([lines[k] for k in order], 0.016 * height, max(8, round(0.035 * height)))
+    apart = [0.016 * height] * len(lines)
+    return strokes.without_repeats([lines[k] for k in order], apart, max(8, round(0.035 * height)))
 
 
 def picture_process(picture: Picture, **record: Any) -> DrawingProcess:

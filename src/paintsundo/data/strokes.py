@@ -58,6 +58,17 @@ def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
     return loops
 
 
+def runs(points: Polyline, wanted: NDArray[np.bool_]) -> list[Polyline]:
+    """The pieces of a line whose points (N,) are wanted, of two points or more; a closed line has no seam."""
+    if wanted.all():
+        return [points]
+    if wanted[0] and wanted[-1] and is_closed(points):
+        gap = int(np.argmin(wanted))
+        points, wanted = np.roll(points[:-1], -gap, axis=0), np.roll(wanted[:-1], -gap)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], wanted.astype(np.int8), [0]])))
+    return [points[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
+
+
 def within(loop: Polyline, height: int, width: int) -> list[Polyline]:
     """The parts of a closed loop that do not run along the edge of the canvas; the loop itself, closed, if
     none does.
@@ -67,9 +78,7 @@ def within(loop: Polyline, height: int, width: int) -> list[Polyline]:
     if inside.all():
         return [np.vstack([loop, loop[:1]])]
     start = int(np.argmin(inside))
-    loop, inside = np.roll(loop, -start, axis=0), np.roll(inside, -start)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
-    return [loop[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1]
+    return runs(np.roll(loop, -start, axis=0), np.roll(inside, -start))
 
 
 def resample(points: Polyline, spacing: float = 1.0) -> Polyline:
@@ -125,26 +134,19 @@ def stroke_order(lines: list[Polyline], groups: list[int], size: float, long: fl
     return [key[-1] for key in sorted(keys)]
 
 
-def without_repeats(lines: list[Polyline], distance: float, shortest: int) -> list[Polyline]:
-    """Drop the parts of each line that run within `distance` of an earlier one; pieces of >= `shortest`
-    points stay.
+def without_repeats(lines: list[Polyline], distances: list[float], shortest: int) -> list[Polyline]:
+    """Drop the parts of each line that run close to an earlier one.
+
+    `distances`: for each line, how far from every earlier one it must keep; of what is left, pieces of at least
+    `shortest` points stay.
     """
     kept: list[Polyline] = []
-    for points in lines:
+    for points, distance in zip(lines, distances, strict=True):
         if kept:
             far = cKDTree(np.vstack(kept)).query(points, distance_upper_bound=distance)[0] > distance
         else:
             far = np.ones(len(points), bool)
-        if far.all():
-            kept.append(points)
-            continue
-        if is_closed(points) and far[0]:  # start at a gap, so that a run over the seam stays in one piece
-            gap = int(np.argmin(far))
-            points, far = np.roll(points[:-1], -gap, axis=0), np.roll(far[:-1], -gap)
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], far.astype(np.int8), [0]])))
-        for begin, end in zip(edges[::2], edges[1::2], strict=True):
-            if end - begin >= shortest:
-                kept.append(points[begin:end])
+        kept += [run for run in runs(points, far) if len(run) >= shortest]
     return kept
 
 

@@ -19,8 +19,9 @@ from paintsundo.data.svg_art import Override, Shape, UnusableArt, parse
 from paintsundo.data.svg_paths import Polyline
 from paintsundo.data.timeline import Draft
 
-SKETCH_COLOUR = "#7f9fd8"
-SKETCH_WIDTH = 1.8 / 256
+SKETCH_COLOUR = "#7598d8"
+SKETCH_WIDTH = 2.1 / 256
+SKETCH_APART, SKETCH_APART_FROM_INK = 0.018, 0.032  # lines closer to an earlier one, in canvas sides, are not drawn
 SKETCH_KEPT = 0.05  # sketch farther than this from any ink, in canvas sides, stays until colour covers it
 SKETCH_SMOOTHING = 3.0 / 256  # sigma along the line, as a share of the canvas side
 SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked in
@@ -245,54 +246,58 @@ class _Painter:
         groups[parts.ravel()] = elements[numbers.ravel()]
         return Draft(name, picture, *brush.painting(parts, groups, self.of_background(numbers)))
 
-    def sketch_lines(self) -> list[Polyline]:
-        """The main outlines, smoothed, in drawing order."""
-        size = self.size
-        long: list[tuple[int, Polyline]] = []
-        for shape in self.scene.shapes:
-            role = self.role(shape)
-            if role.stroke_is_ink or role.fill_is_ink:
-                for line in self.lines[id(shape)]:
-                    if svg_paths.length([line]) > 0.15 * size:
-                        long.append((shape.element, strokes.resample(line)))
-        ink_count = len(long)
-        fills = self.numbers.copy()
-        fills[self.of_background(fills)] = 0
-        parts = brush.components(fills)
-        area = np.bincount(parts.ravel())
-        small = area < SKETCH_LEAST * size * size
-        owner = np.zeros(len(area), np.int64)
-        owner[parts.ravel()] = fills.ravel()
-        parts[small[parts]] = 0
-        for part, loop in strokes.contours(parts):
-            if self.is_ink(int(owner[part])):
-                continue
-            for line in strokes.within(loop, size, size):
-                if len(line) >= 0.06 * size:
-                    long.append((self.scene.shapes[owner[part] - 1].element, strokes.resample(line)))
-        lines = [
-            strokes.canonical(strokes.smooth(points, SKETCH_SMOOTHING * size * (1 if k < ink_count else 1.5)))
-            for k, (_, points) in enumerate(long)
-        ]
-        groups = [int(self.elements[element]) for element, _ in long]
-        order = strokes.stroke_order(lines, groups, size)
-        order.sort(key=lambda k: (groups[k], k >= ink_count))  # outlines of colour areas fill what ink leaves open
-        return strokes.without_repeats([lines[k] for k in order], 0.018 * size, max(8, round(0.04 * size)))
-
     def is_ink(self, number: int) -> bool:
         role = self.role(self.scene.shapes[number - 1])
         return role.fill_is_ink or (role.stroke_is_ink and self.scene.shapes[number - 1].fill == "none")
 
-    def ink_lines(self) -> list[Polyline]:
-        lines, groups = [], []
-        for shape in self.scene.shapes:
+    def seen_ink_lines(self) -> list[tuple[int, Polyline]]:
+        """(Element, line) of all that is inked and not hidden by later shapes, points a pixel apart."""
+        found = []
+        for number, shape in enumerate(self.scene.shapes, start=1):
             role = self.role(shape)
-            if role.stroke_is_ink or role.fill_is_ink:
-                for line in self.lines[id(shape)]:
-                    lines.append(strokes.canonical(strokes.resample(line)))
-                    groups.append(int(self.elements[shape.element]))
-        order = strokes.stroke_order(lines, groups, self.size)
-        return [lines[k] for k in order]
+            if not (role.stroke_is_ink or role.fill_is_ink):
+                continue
+            on_top = np.zeros((self.size + 2, self.size + 2), bool)
+            on_top[1:-1, 1:-1] = ndimage.maximum_filter(self.numbers == number, 3)
+            for line in self.lines[id(shape)]:
+                points = strokes.resample(line)
+                x, y = np.clip(points + 1, 0, self.size + 1).astype(int).T
+                found += [(shape.element, run) for run in strokes.runs(points, on_top[y, x])]
+        return found
+
+    def sketch_lines(self) -> list[Polyline]:
+        """The main outlines, smoothed, in drawing order: of the ink first, then of colours away from the ink."""
+        size = self.size
+        found = [(element, line, True) for element, line in self.seen_ink_lines() if len(line) > 0.15 * size]
+        fills = self.numbers.copy()
+        fills[self.of_background(fills)] = 0
+        parts = brush.components(fills)
+        area = np.bincount(parts.ravel())
+        owner = np.zeros(len(area), np.int64)
+        owner[parts.ravel()] = fills.ravel()
+        parts[(area < SKETCH_LEAST * size * size)[parts]] = 0
+        for part, loop in strokes.contours(parts):
+            if not self.is_ink(int(owner[part])):
+                element = self.scene.shapes[owner[part] - 1].element
+                pieces = strokes.within(loop, size, size)
+                found += [(element, strokes.resample(line), False) for line in pieces if len(line) >= 0.06 * size]
+        lines = [
+            strokes.canonical(strokes.smooth(line, SKETCH_SMOOTHING * size * (1 if inked else 1.5)))
+            for _, line, inked in found
+        ]
+        groups = [int(self.elements[element]) for element, _, _ in found]
+        order = strokes.stroke_order(lines, groups, size)
+        order.sort(key=lambda k: (groups[k], not found[k][2]))
+        apart = [
+            (SKETCH_APART_FROM_INK if found[k][0] in self.inked and not found[k][2] else SKETCH_APART) * size
+            for k in order
+        ]
+        return strokes.without_repeats([lines[k] for k in order], apart, max(8, round(0.04 * size)))
+
+    def ink_lines(self) -> list[Polyline]:
+        found = [(int(self.elements[element]), strokes.canonical(line)) for element, line in self.seen_ink_lines()]
+        order = strokes.stroke_order([line for _, line in found], [group for group, _ in found], self.size)
+        return [found[k][1] for k in order]
 
     # Stages
 
