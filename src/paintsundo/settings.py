@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -58,18 +59,14 @@ def compose(config_name: str, arguments: Sequence[str], literal_keys: Collection
     return config
 
 
-def split_literals(
-    arguments: Sequence[str], literal_keys: Collection[str]
-) -> tuple[dict[str, str | None], list[str]]:
+def split_literals(arguments: Sequence[str], literal_keys: Collection[str]) -> tuple[dict[str, str | None], list[str]]:
     """Separate literal ``name=value`` arguments (as a mapping, the last one wins) from hydra's overrides."""
     literals: dict[str, str | None] = {}
     overrides: list[str] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
-            raise UserError(
-                f"{argument!r} is not understood: options are written name=value, as in input=PICTURE"
-            )
+            raise UserError(f"{argument!r} is not understood: options are written name=value, as in input=PICTURE")
         if key.strip() in literal_keys:
             literals[key.strip()] = None if value == "null" else unquote(value)
         else:
@@ -111,23 +108,31 @@ def as_schema(config: DictConfig, schema: type[Schema]) -> Schema:
 
 
 def _compose_or_explain(config_name: str, overrides: list[str]) -> DictConfig:
+    for override in overrides:
+        try:
+            parsed = OverridesParser.create().parse_override(override)
+        except HydraException as error:
+            raise UserError(f"{override!r} is not understood: {one_line(error).split(' See https')[0]}") from error
+        if parsed.is_sweep_override():
+            raise UserError(f"{override!r} has several values: a list is written name=[a,b], text name='a,b'")
     try:
         return hydra_compose(config_name=config_name, overrides=overrides)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:
         message = one_line(error)
         unknown = re.match(r"Could not override '([^']+)'", message)
         if unknown:
             known = list(_keys(OmegaConf.to_container(hydra_compose(config_name=config_name))))
             raise UserError(_unknown_option(unknown.group(1), known)) from error
-        if "sweep" in message:
-            raise UserError(f"{message} (a list is written name=[a,b])") from error
-        raise UserError(message) from error
+        message = re.sub(r"^In '[^']*': | Config search path:.*$", "", message)
+        raise UserError(message.replace(" Available options in ", "; there are, in ")) from error
 
 
 def _unknown_option(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    if not close:
-        close = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:1]
+    # A misspelt name may also lack its group.
+    by_last_part = {name.rsplit(".", 1)[-1]: name for name in known}
+    close = difflib.get_close_matches(key, known, n=1) or [
+        by_last_part[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], by_last_part, n=1, cutoff=0.7)
+    ]
     hint = f"; did you mean {close[0]}?" if close else "; --help lists the options"
     return f"unknown option {key}{hint}"
 

@@ -55,9 +55,7 @@ def _inputs(options: InferOptions) -> Inputs:
     if options.input is not None:
         inputs = find_pictures(options.input)
         if options.keyframes.folder is not None and inputs.many:
-            raise UserError(
-                "keyframes.folder goes with one picture, or without input: it is one film's keyframes"
-            )
+            raise UserError("keyframes.folder goes with one picture, or without input: it is one film's keyframes")
         return inputs
     folder = Path(str(options.keyframes.folder))
     return Inputs([(folder, folder.resolve().name or "film")])

@@ -364,23 +364,17 @@ class PaintsUndoPipeline(DiffusionPipeline):
         picture = read_picture(image)
         prompt = self.tag(picture) if prompt is None else prompt
         states = self.generate_keyframes(picture, prompt, **(keyframes or {}))
-        return PaintsUndoOutput(
-            prompt=prompt, keyframes=states, frames=self.interpolate(states, **(video or {}))
-        )
+        return PaintsUndoOutput(prompt=prompt, keyframes=states, frames=self.interpolate(states, **(video or {})))
 
     # The interpolation in three parts, for callers that keep what is finished.
 
     @torch.inference_mode()
-    def prepare_interpolation(
-        self, keyframes: Sequence[Picture], options: VideoOptions
-    ) -> InterpolationConditions:
+    def prepare_interpolation(self, keyframes: Sequence[Picture], options: VideoOptions) -> InterpolationConditions:
         """Encode keyframes (finished … blank), each once, at the bucket's size."""
         check_video(options)
         check_buckets(options.buckets, video_multiple(self.video_vae.config, self.video_unet.config))
         if len(keyframes) < 2:
-            raise UserError(
-                f"{len(keyframes)} keyframes: at least two are needed, the finished picture and a blank"
-            )
+            raise UserError(f"{len(keyframes)} keyframes: at least two are needed, the finished picture and a blank")
         pictures = [np.asarray(read_picture(keyframe)) for keyframe in keyframes]
         height, width = choose_bucket(pictures[0].shape[0], pictures[0].shape[1], options.buckets)
         with self._progress("reading keyframes", len(pictures)) as bar:
@@ -453,9 +447,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         finally:
             self._progress_bar_config = config
 
-    def _on_step(
-        self, bar: Any, callback: OnStepEnd | None
-    ) -> Callable[[int, Tensor, Tensor], Tensor | None]:
+    def _on_step(self, bar: Any, callback: OnStepEnd | None) -> Callable[[int, Tensor, Tensor], Tensor | None]:
         def on_step(index: int, timestep: Tensor, sample: Tensor) -> Tensor | None:
             bar.update()
             if callback is None:

@@ -89,9 +89,7 @@ def encode_conditions(
         image_contexts = torch.cat(
             [parts.image_projection(torch.stack(pair)[None]) for pair in itertools.pairwise(tokens)]
         )
-        grey_context = (
-            None if grey is None else parts.image_projection(grey[None].expand(1, 2, *grey.shape[1:]))
-        )
+        grey_context = None if grey is None else parts.image_projection(grey[None].expand(1, 2, *grey.shape[1:]))
     return InterpolationConditions(
         latents=torch.cat(latents),
         hidden=[torch.cat(states) for states in zip(*hidden, strict=True)],

@@ -66,7 +66,7 @@ def make_film(job: Job, options: InferOptions, models: ModelSet) -> None:
     if job.kept:
         say(f"{folder.path} is finished with these settings already: kept")
         return
-    provenance = Provenance(models.sources, folder.settings)
+    provenance = Provenance(models.labels, folder.settings)
     started = datetime.now(UTC)
     prompt = _prompt(job, options, models)
     if not folder.keyframes.is_dir():
@@ -81,9 +81,7 @@ def make_film(job: Job, options: InferOptions, models: ModelSet) -> None:
                 write(folder.path / file, frames, options.video.fps, provenance)
     folder.end(_record(job, prompt, started, len(frames), options, models))
     for name in options.video.formats:
-        print(
-            f"{folder.film(name)}: {len(frames)} frames, {len(frames) / options.video.fps:.1f} s", flush=True
-        )
+        print(f"{folder.film(name)}: {len(frames)} frames, {len(frames) / options.video.fps:.1f} s", flush=True)
 
 
 def _prompt(job: Job, options: InferOptions, models: ModelSet) -> str:
@@ -100,9 +98,7 @@ def _prompt(job: Job, options: InferOptions, models: ModelSet) -> str:
     return prompt
 
 
-def _make_keyframes(
-    job: Job, prompt: str, options: InferOptions, models: ModelSet, provenance: Provenance
-) -> None:
+def _make_keyframes(job: Job, prompt: str, options: InferOptions, models: ModelSet, provenance: Provenance) -> None:
     if job.own_keyframes is not None:
         keyframes = job.own_keyframes
     else:
@@ -156,7 +152,7 @@ def _record(
     pairs = len(job.folder.saved_keyframes()) - 1
     device = models.device
     return {
-        "synthetic": Provenance(models.sources, {}).statement,
+        "synthetic": Provenance(models.labels, {}).statement,
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": {

@@ -17,6 +17,7 @@ from paintsundo.pipelines.film import PaintsUndoPipeline
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.placement import choose_device
 from paintsundo.pipelines.sizes import check_buckets, check_keyframe_size, keyframe_multiple, video_multiple
+from paintsundo.settings import one_line
 
 
 class ModelSet:
@@ -41,7 +42,10 @@ class ModelSet:
         self._check_sizes()
         for stage in ("keyframes", "video"):
             chosen = getattr(options, stage)
-            build_scheduler(chosen.scheduler, stage).set_timesteps(chosen.num_inference_steps)
+            try:
+                build_scheduler(chosen.scheduler, stage).set_timesteps(chosen.num_inference_steps)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{stage}.scheduler: {one_line(error)}") from error
         self._hashes: dict[str, Any] | None = None
         self._pipe: PaintsUndoPipeline | None = None
 
@@ -70,6 +74,14 @@ class ModelSet:
     def sources(self) -> dict[str, str]:
         """Part → the source as the user gave it."""
         return {part: getattr(self.options.models, part) for part in sorted(self.hashes)}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Part → what to call it in public: the hub id, or a folder's name (not its path) and hash."""
+        return {
+            part: f"{Path(source).name} {combined(self.hashes[part])[:12]}" if Path(source).exists() else source
+            for part, source in self.sources.items()
+        }
 
     @property
     def configuration(self) -> dict[str, Any]:

@@ -12,9 +12,7 @@ def streams(seeds: Sequence[int], device: torch.device | str) -> list[torch.Gene
     return [torch.Generator(device=device).manual_seed(seed) for seed in seeds]
 
 
-def draw(
-    generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str
-) -> torch.Tensor:
+def draw(generators: Sequence[torch.Generator], shape: Sequence[int], device: torch.device | str) -> torch.Tensor:
     """Draw standard normal noise (B, *shape), float32, row i as one (1, *shape) draw from stream i."""
     rows = [
         torch.randn((1, *shape), generator=generator, device=generator.device, dtype=torch.float32)

@@ -1,7 +1,7 @@
 """Metadata saying that a picture or film is synthetic, and by what it was made.
 
 Such films can be passed off as a record of hand work. Every file therefore says what it is, in plain words and
-as the IPTC digital source type `trainedAlgorithmicMedia` (https://cv.iptc.org/newscodes/digitalsourcetype/).
+as `trainedAlgorithmicMedia`, an IPTC digital source type (https://cv.iptc.org/newscodes/digitalsourcetype/).
 """
 
 from __future__ import annotations

@@ -71,9 +71,7 @@ def write_gif(file: Path, frames: Sequence[Path], fps: float, provenance: Proven
 
 def write_webp(file: Path, frames: Sequence[Path], fps: float, provenance: Provenance) -> None:
     """Write an animated WebP that starts again at its end."""
-    _animate(
-        file, frames, fps, format="WEBP", quality=90, method=2, exif=provenance.exif(), xmp=provenance.xmp()
-    )
+    _animate(file, frames, fps, format="WEBP", quality=90, method=2, exif=provenance.exif(), xmp=provenance.xmp())
 
 
 def write_sheet(file: Path, frames: Sequence[Path], fps: float, provenance: Provenance) -> None:
@@ -104,9 +102,7 @@ def _animate(file: Path, frames: Sequence[Path], fps: float, **options: Any) -> 
     pictures = (Image.open(frame).convert("RGB") for frame in frames)
     first = next(pictures)
     with whole(file) as temporary:
-        first.save(
-            temporary, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0, **options
-        )
+        first.save(temporary, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0, **options)
 
 
 def _even(pixels: np.ndarray) -> np.ndarray:
