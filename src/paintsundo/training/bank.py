@@ -38,10 +38,12 @@ class ProcessBank:
         for row, meta in enumerate(self.metas):
             for stage, name in enumerate(meta.get("stages", [])):
                 sketch[row, stage] = name == "sketch"
-        self.is_sketch = sketch
+        self.is_sketch = sketch.to(pictures.device)
 
     @classmethod
-    def join(cls, parts: Iterable[tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]]) -> ProcessBank:
+    def join(
+        cls, parts: Iterable[tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]], device: torch.device | str
+    ) -> ProcessBank:
         """One bank of several data sets, each as `data.shards.load_arrays` reads it (uint8 (P, S, H, W, 3),
         uint16 (P, S, H, W), records); processes of fewer stages get ones that are never revealed."""
         loaded = [part for part in parts if len(part[0])]
@@ -50,25 +52,19 @@ class ProcessBank:
         most = max(pictures.shape[1] for pictures, _, _ in loaded)
         total = sum(len(pictures) for pictures, _, _ in loaded)
         height, width = loaded[0][0].shape[2:4]
-        joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8)
-        reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16)
+        joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8, device=device)
+        reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16, device=device)
         at = 0
         for pictures, when, _ in loaded:
-            for start in range(0, len(pictures), 256):  # in pieces: the host holds one copy and a bit
+            for start in range(0, len(pictures), 256):  # in pieces: the host never holds a second copy
                 piece = slice(start, start + 256)
                 count, stages = pictures[piece].shape[:2]
                 rows = slice(at, at + count)
-                joined[rows, :stages] = torch.from_numpy(pictures[piece]).permute(0, 1, 4, 2, 3)
+                joined[rows, :stages] = torch.from_numpy(pictures[piece]).to(device).permute(0, 1, 4, 2, 3)
                 shifted = (when[piece].astype(np.int32) - _SHIFT).astype(np.int16)
-                reveals[rows, :stages] = torch.from_numpy(shifted)
+                reveals[rows, :stages] = torch.from_numpy(shifted).to(device)
                 at += count
         return cls(joined, reveals, [meta for _, _, metas in loaded for meta in metas])
-
-    def to(self, device: torch.device | str) -> ProcessBank:
-        """Move everything to a device; returns itself."""
-        self.pictures, self.reveals = self.pictures.to(device), self.reveals.to(device)
-        self.is_sketch = self.is_sketch.to(device)
-        return self
 
     def shuffle(self, seed: int, keep: int | None = None) -> ProcessBank:
         """Put the processes into a random order and keep the first `keep` of them (None: all); returns itself."""

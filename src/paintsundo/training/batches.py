@@ -116,7 +116,7 @@ class LatentGrid:
         positions: int,
         variants: int,
         seed: int,
-        chunk: int = 4,
+        chunk: int = 6,
     ) -> None:
         self.bank, self.variants = bank, variants
         generator = torch.Generator(bank.device).manual_seed(seed)

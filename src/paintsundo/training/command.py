@@ -108,9 +108,9 @@ def train(config: DictConfig) -> Path:
 
     workers, limit = config.data.workers, config.data.limit
     folders = [Path(config.data.path), *map(Path, config.data.also)]
-    bank = ProcessBank.join(load_arrays(f, workers, None, "train") for f in folders).shuffle(0, limit).to(device)
-    validation = ProcessBank.join(load_arrays(f, workers, config.data.held_out, "validation") for f in folders)
-    validation.shuffle(seed=0).to(device)
+    bank = ProcessBank.join((load_arrays(f, workers, None, "train") for f in folders), device).shuffle(0, limit)
+    held_out = (load_arrays(f, workers, config.data.held_out, "validation") for f in folders)
+    validation = ProcessBank.join(held_out, device).shuffle(0)
     print(
         f"{len(bank)} processes to train on, {len(validation)} held out, read in {time.monotonic() - started:.0f} s",
         flush=True,
@@ -156,7 +156,7 @@ def train(config: DictConfig) -> Path:
 
     module.to(bank.device)
     final = folder / "final"
-    with averages.swapped(module), torch.no_grad():
+    with averages.swapped(module), torch.no_grad(), torch.compiler.set_stance("force_eager"):
         module.export(final, bank)
     steps = trainer.global_step - batches.start
     summary = {
