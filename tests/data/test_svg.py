@@ -11,7 +11,8 @@ from paintsundo.data.inspection import changed_shares
 from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scene import Placed, Scene
 from paintsundo.data.svg import scene_process, svg_process
-from paintsundo.data.svg_art import UnusableArt, parse
+from paintsundo.data.svg_art import UnusableArt
+from paintsundo.data.svg_reader import parse
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">'
 

@@ -28,7 +28,8 @@ from paintsundo.data.art_sets import SETS, Art, ArtSet, Subjects, learn_subjects
 from paintsundo.data.inputs import INDEX
 from paintsundo.data.scene import render
 from paintsundo.data.splits import is_reserved
-from paintsundo.data.svg_art import SvgArt, UnusableArt, parse
+from paintsundo.data.svg_art import SvgArt, UnusableArt
+from paintsundo.data.svg_reader import parse
 from paintsundo.errors import UserError
 
 PICTURE_SIDE = 512

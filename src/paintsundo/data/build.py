@@ -28,7 +28,8 @@ from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scene import Placed
 from paintsundo.data.splits import SPLITS
 from paintsundo.data.svg import scene_process
-from paintsundo.data.svg_art import UnusableArt, parse
+from paintsundo.data.svg_art import UnusableArt
+from paintsundo.data.svg_reader import parse
 from paintsundo.errors import UserError
 
 SOURCES = {"svg": inputs.SVG_SUFFIXES, "pictures": inputs.PICTURE_SUFFIXES}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from paintsundo.data.scene import Placed
-from paintsundo.data.svg_art import parse
+from paintsundo.data.svg_reader import parse
 
 BACKGROUND_SHARE = 0.6
 LAYOUTS: dict[int, list[tuple[float, float, float, float]]] = {  # cells (x, y, width, height) in canvas sides

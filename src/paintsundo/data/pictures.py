@@ -21,9 +21,10 @@ from scipy import ndimage
 from paintsundo.data import brush, segments, strokes, timeline
 from paintsundo.data.process import DrawingProcess, Picture
 from paintsundo.data.scene import draw_lines
-from paintsundo.data.svg import INK_LEAST, INK_NEAR, SKETCH_COLOUR, SKETCH_KEPT, SKETCH_WIDTH
+from paintsundo.data.svg import SKETCH_COLOUR, SKETCH_KEPT, SKETCH_WIDTH
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.data.svg_paths import Polyline
+from paintsundo.data.svg_roles import INK_LEAST, INK_NEAR
 from paintsundo.data.timeline import Draft
 
 LINE_COLOUR = "#505050"

@@ -118,10 +118,6 @@ class Scene:
             numbers = numbers[tuple(near)]
         return numbers.astype(np.int32)
 
-    def outline(self, shape: Shape) -> list[Polyline]:
-        """A shape's geometry in pixels."""
-        return shape.outline()
-
 
 def _code(number: int) -> int:
     """A colour for a shape's number: far apart for neighbours, so that blends of two hardly ever name a

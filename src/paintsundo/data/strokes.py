@@ -61,7 +61,7 @@ def contours(labels: NDArray[np.int32]) -> list[tuple[int, Polyline]]:
 def runs(points: Polyline, wanted: NDArray[np.bool_]) -> list[Polyline]:
     """The pieces of a line whose points (N,) are wanted, of two points or more; a closed line has no seam."""
     if wanted.all():
-        return [points]
+        return [points] if len(points) > 1 else []
     if wanted[0] and wanted[-1] and is_closed(points):
         gap = int(np.argmin(wanted))
         points, wanted = np.roll(points[:-1], -gap, axis=0), np.roll(wanted[:-1], -gap)
