@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from paintsundo.checkpoints.image_vae import load_image_vae
 from paintsundo.checkpoints.sources import resolve
-from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder
+from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder, save_tokenizer
 from paintsundo.conditioning.tagger import Tagger
 from paintsundo.models import (
     ClipVisionEncoder,
@@ -47,6 +47,8 @@ class _Components:
             target = Path(folder) / name
             if isinstance(part, CLIPTextModel):
                 save_text_encoder(part, target)
+            elif isinstance(part, CLIPTokenizer):
+                save_tokenizer(part, target)
             else:
                 part.save_pretrained(str(target))
 

@@ -28,9 +28,7 @@ REQUIRED_FILES = {
     ),
     "tagger": ("model.onnx", "selected_tags.csv"),
 }
-_SUBFOLDERS = {
-    kind: sorted({os.path.dirname(name) for name in names}) for kind, names in REQUIRED_FILES.items()
-}
+_SUBFOLDERS = {kind: sorted({os.path.dirname(name) for name in names}) for kind, names in REQUIRED_FILES.items()}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -47,18 +45,14 @@ def resolve(source: str | os.PathLike[str], kind: str) -> Path:
     if str(source) == BUNDLED:
         folder = Path(__file__).resolve().parent.parent / "bundled" / kind
         if not folder.is_dir():
-            raise UserError(
-                f"the {kind} model is not part of this copy of the package: name a folder or a hub id"
-            )
+            raise UserError(f"the {kind} model is not part of this copy of the package: name a folder or a hub id")
     elif Path(source).is_dir():
         folder = Path(source)
         # A folder that holds the whole pair is as good as the part of it.
         if (folder / kind).is_dir() and missing_files(folder, kind):
             folder = folder / kind
     elif Path(source).exists():
-        raise UserError(
-            f"{source} is a file: models.{kind} needs a folder in the official layout or a hub id"
-        )
+        raise UserError(f"{source} is a file: models.{kind} needs a folder in the official layout or a hub id")
     elif _HUB_ID.fullmatch(str(source)):
         folder = _from_hub(str(source), kind)
     else:
@@ -82,9 +76,7 @@ def _from_hub(repository: str, kind: str) -> Path:
     ignored = ["*.bin", "*.ckpt", "*.msgpack", "*.h5"]
     try:
         cached = Path(
-            snapshot_download(
-                repository, allow_patterns=patterns, ignore_patterns=ignored, local_files_only=True
-            )
+            snapshot_download(repository, allow_patterns=patterns, ignore_patterns=ignored, local_files_only=True)
         )
         if not missing_files(cached, kind):
             return cached
@@ -97,6 +89,5 @@ def _from_hub(repository: str, kind: str) -> Path:
         raise UserError(f"models.{kind}: the hub refuses {repository} (status {status})") from error
     except (LocalEntryNotFoundError, OSError) as error:
         raise UserError(
-            f"models.{kind}: {repository} is neither a folder nor in the hub's cache, "
-            "and the hub cannot be reached"
+            f"models.{kind}: {repository} is neither a folder nor in the hub's cache, and the hub cannot be reached"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -32,9 +33,7 @@ def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> CLIPT
     """
     settings = read_config(folder)
     if settings.get("model_type") not in ("clip_text_model", "clip"):
-        raise UserError(
-            f"{folder} is no CLIP text encoder: its config.json says {settings.get('model_type')!r}"
-        )
+        raise UserError(f"{folder} is no CLIP text encoder: its config.json says {settings.get('model_type')!r}")
     config = CLIPTextConfig(**settings.get("text_config", settings))
     with init_empty_weights(include_buffers=False):
         network = CLIPTextModel(config)
@@ -54,6 +53,16 @@ def save_text_encoder(network: CLIPTextModel, folder: Path) -> None:
     """Write a text encoder as the official checkpoints have it: without the prefix."""
     bare = {name.removeprefix(_PREFIX): tensor for name, tensor in network.state_dict().items()}
     write_network(folder, network.config.to_json_string(use_diff=False), bare, _WEIGHTS)
+
+
+def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Write a tokenizer as the official checkpoints have it: vocabulary, merges and configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.backend_tokenizer.model.save(str(folder))
+    names = ("bos_token", "eos_token", "unk_token", "pad_token")
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": tokenizer.model_max_length}
+    config |= {name: str(getattr(tokenizer, name)) for name in names}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
