@@ -129,9 +129,7 @@ def build(settings: InferenceSettings, options: InferOptions) -> PaintsUndoPipel
 
 
 @torch.inference_mode()
-def measure(
-    pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None
-) -> dict[str, Part]:
+def measure(pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None) -> dict[str, Part]:
     """Make one film and measure its parts; sums and means are added under names of their own."""
     device = pipe.placement.device
     watch = Stopwatch(device)
@@ -190,9 +188,7 @@ def _plot(parts: dict[str, Part], comparable: bool, path: Path) -> None:
     axis.barh(names, [parts[name].seconds for name in names], label="this code")
     if comparable:
         known: list[Any] = [(name, PUBLISHED[name]["seconds"]) for name in names if name in PUBLISHED]
-        axis.scatter(
-            [s for _, s in known], [n for n, _ in known], color="k", marker="|", s=200, label="published"
-        )
+        axis.scatter([s for _, s in known], [n for n, _ in known], color="k", marker="|", s=200, label="published")
         axis.legend(fontsize=7)
     axis.invert_yaxis()
     axis.set_xlabel("seconds")

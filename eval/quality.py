@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = parse(QualitySettings, arguments, literal_keys=("films", "output", "truth", "models"))
     if not 2 <= settings.strip_frames <= 100:
         raise UserError(f"strip_frames={settings.strip_frames}: from 2 to 100")
+    cv2.setNumThreads(0)  # pictures are small here: threads cost more than they bring
     films = find_films(Path(settings.films))
     truths = {f.name: f for f in find_films(Path(settings.truth))} if settings.truth else {}
     round_trip = _round_trip(settings.models)
@@ -90,7 +92,7 @@ def evaluate(
     ceiling = None if round_trip is None or picture is None else round_trip(picture)
     figures["end"]["round_trip_psnr"] = ceiling
     figures["baselines"] = {
-        name: measure_film(null, positions, picture, true_film)
+        name: measure_film(null, positions, true_film=true_film)
         for name, null in null_baselines(film, positions).items()
     }
     figures["checks"] = check_film_figures(figures)

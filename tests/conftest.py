@@ -52,9 +52,7 @@ def with_noise() -> Callable[[Film], Film]:
 
     def add(film: Film, sigma: float = 5.0, seed: int = 0) -> Film:
         rng = np.random.default_rng(seed)
-        noise = np.stack(
-            [cv2.GaussianBlur(rng.normal(size=f.shape).astype(np.float32), (0, 0), 0.8) for f in film]
-        )
+        noise = np.stack([cv2.GaussianBlur(rng.normal(size=f.shape).astype(np.float32), (0, 0), 0.8) for f in film])
         return np.clip(film + noise * (sigma / noise.std()), 0, 255).astype(np.uint8)
 
     return add

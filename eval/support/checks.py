@@ -11,7 +11,7 @@ SPEARMAN = 0.9
 ABRUPTNESS = 0.5
 ABRUPTER_THAN_FADE = 2.0
 SHARE_OF_FADE = 0.5
-OUTLINED = 0.5
+OUTLINED = 0.75
 LINE_LEAD = 0.05
 
 
@@ -24,13 +24,12 @@ def check_film_figures(figures: dict[str, Any]) -> dict[str, bool | None]:
     * ends_finished: the last frame has PSNR ≥ 22 dB to the picture, or is within 1 dB of the autoencoder's
     round trip. * progress_rises: Spearman ≥ 0.9. * abrupt_between_keyframes: at least 0.5, and twice the
     faded keyframes'. * local_between_keyframes: at most half of the faded keyframes' effective changed share.
-    * line_before_colour: where half of the picture's edges are outlines, they lead by 5 % of the film's time.
+    * line_before_colour: where three quarters of the picture's edges are outlines, they lead by 5 % of the film's time.
     """
     end, stages = figures["end"], figures["stages"]
     checks: dict[str, bool | None] = {
         "long_enough": figures["frames"] >= LEAST_FRAMES,
-        "starts_blank": figures["start"]["mean"] >= START_MEAN
-        and figures["start"]["white_share"] >= START_WHITE_SHARE,
+        "starts_blank": figures["start"]["mean"] >= START_MEAN and figures["start"]["white_share"] >= START_WHITE_SHARE,
         "ends_finished": None,
         "progress_rises": None,
         "abrupt_between_keyframes": None,

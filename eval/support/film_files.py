@@ -26,9 +26,7 @@ class FilmFiles:
         pictures = [np.asarray(open_picture(path)) for path in self.frames]
         for path, picture in zip(self.frames, pictures, strict=True):
             if picture.shape != pictures[0].shape:
-                raise UserError(
-                    f"{path}: {_size(picture)}, other frames of this film are {_size(pictures[0])}"
-                )
+                raise UserError(f"{path}: {_size(picture)}, other frames of this film are {_size(pictures[0])}")
         return np.stack(pictures)
 
     def finished(self, height: int, width: int) -> NDArray[np.uint8] | None:

@@ -72,9 +72,7 @@ def _between(films: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     return np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 2)
 
 
-def write_strips(
-    previews: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]], folder: Path
-) -> None:
+def write_strips(previews: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.uint8] | None]], folder: Path) -> None:
     """strips.png (or strips-1.png …): a row a film, frames from blank to finished, then the picture."""
     rows = [_strip(name, frames, picture) for name, (frames, picture) in previews.items()]
     sheets = [rows[i : i + ROWS_A_SHEET] for i in range(0, len(rows), ROWS_A_SHEET)]

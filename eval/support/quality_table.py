@@ -66,7 +66,5 @@ def quality_table(report: dict[str, Any]) -> str:
         rows.append(row(f"*{name.replace('_', ' ')}*", group, ""))
     header = ["film", *(title for title, _, _ in columns), "meets all, or fails"]
     lines = [markdown(header, rows), "", EXPLANATION]
-    lines += [
-        f"* diversity of {', '.join(g['films'])}: {number(g['diversity'])}" for g in report["diversity"]
-    ]
+    lines += [f"* diversity of {', '.join(g['films'])}: {number(g['diversity'])}" for g in report["diversity"]]
     return "\n".join(lines)

@@ -152,9 +152,7 @@ def test_frames_are_ordered_by_number(tmp_path):
 
     (tmp_path / "frames").mkdir()
     for index in (0, 2, 10, 100000):
-        Image.fromarray(np.full((16, 16, 3), min(index, 255), np.uint8)).save(
-            tmp_path / "frames" / f"{index}.png"
-        )
+        Image.fromarray(np.full((16, 16, 3), min(index, 255), np.uint8)).save(tmp_path / "frames" / f"{index}.png")
     (film,) = find_films(tmp_path)
     assert film.read()[:, 0, 0, 0].tolist() == [0, 2, 10, 255]
 

@@ -14,9 +14,7 @@ def test_psnr_of_a_constant_offset():
 
 def test_ssim_agrees_with_scikit_image(drawn):
     metrics = pytest.importorskip("skimage.metrics")
-    noisy = np.clip(drawn[-1] + np.random.default_rng(0).normal(0, 12, drawn[-1].shape), 0, 255).astype(
-        np.uint8
-    )
+    noisy = np.clip(drawn[-1] + np.random.default_rng(0).normal(0, 12, drawn[-1].shape), 0, 255).astype(np.uint8)
     other = metrics.structural_similarity(
         drawn[-1], noisy, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )

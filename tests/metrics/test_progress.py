@@ -40,9 +40,7 @@ def test_progress_curve_error_compares_at_equal_normalised_times():
     times = np.linspace(0, 1, 50)
     assert progress_curve_error(times, np.linspace(0, 1, 13)) == pytest.approx(0, abs=1e-9)
     # ∫ (t − t²) dt = 1/6
-    assert progress_curve_error(times, np.linspace(0, 1, 1001) ** 2, points=1000) == pytest.approx(
-        1 / 6, abs=1e-3
-    )
+    assert progress_curve_error(times, np.linspace(0, 1, 1001) ** 2, points=1000) == pytest.approx(1 / 6, abs=1e-3)
 
 
 def test_calibration_finds_the_step_that_is_off(drawn):

@@ -70,8 +70,18 @@ def blur_to_sharp(first: Picture, last: Picture, frames: int) -> Film:
     local."""
     widest = max(last.shape[:2]) / 4
     sigmas = widest * (1 - np.linspace(0.0, 1.0, frames - 1)) ** 2
-    rest = [cv2.GaussianBlur(last, (0, 0), s) if s > 0.1 else last for s in sigmas]
-    return np.stack([first, *rest])
+    return np.stack([first, *(_blurred(last, sigma) for sigma in sigmas)])
+
+
+def _blurred(picture: Picture, sigma: float) -> Picture:
+    if sigma <= 0.1:
+        return picture
+    # A wide blur leaves nothing that a small copy would not hold.
+    height, width = picture.shape[:2]
+    factor = max(1.0, sigma / 3)
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    small = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def edges_then_colour(first: Picture, last: Picture, frames: int) -> Film:

@@ -8,33 +8,33 @@ from numpy.typing import NDArray
 from paintsundo.metrics.films import (
     CHANGE_THRESHOLD,
     Film,
-    at_times,
-    check_film,
+    PreparedFilm,
     difference,
+    frame_numbers,
     prepare,
-    step_changes,
+    prepared,
 )
 
 
-def changed_share(film: Film, threshold: float = CHANGE_THRESHOLD) -> NDArray[np.float64]:
+def changed_share(film: Film | PreparedFilm, threshold: float = CHANGE_THRESHOLD) -> NDArray[np.float64]:
     """Share of the canvas that changes by more than `threshold` at each step: (N−1,), in [0,1].
 
     Fooled by slow fades: a step of 1/100 of the way stays below any threshold that clears decoder noise, so a
     long cross-fade shows no change at all here. `locality.effective_changed_share` sees it.
     """
-    changes = step_changes(prepare(check_film(film)))
-    return (changes > threshold).mean(axis=(1, 2), dtype=np.float64)
+    return (prepared(film).changes > threshold).mean(axis=(1, 2), dtype=np.float64)
 
 
-def change_masks(film: Film, intervals: int, threshold: float = CHANGE_THRESHOLD) -> NDArray[np.bool_]:
+def change_masks(film: Film | PreparedFilm, intervals: int, threshold: float = CHANGE_THRESHOLD) -> NDArray[np.bool_]:
     """What changed by more than `threshold` in each of `intervals` equal spans of time: bool
     (intervals,h,w)."""
-    frames = prepare(at_times(check_film(film), intervals + 1))
+    frames = prepared(film).frames
+    frames = frames[frame_numbers(len(frames), intervals + 1)]
     return difference(frames[1:], frames[:-1]) > threshold
 
 
 def change_region_iou(
-    film: Film, true_film: Film, intervals: int = 10, threshold: float = CHANGE_THRESHOLD
+    film: Film | PreparedFilm, true_film: Film | PreparedFilm, intervals: int = 10, threshold: float = CHANGE_THRESHOLD
 ) -> float | None:
     """Mean intersection over union of generated and true change masks over equal spans of time, in [0,1].
 
@@ -43,8 +43,10 @@ def change_region_iou(
     a correct process in another order scores low, so read it as agreement with *this* process. Raises
     ValueError where the films' pictures differ in size.
     """
-    if film.shape[1:] != true_film.shape[1:]:
-        raise ValueError(f"films of different sizes: {film.shape[1:]} and {true_film.shape[1:]}")
+    film, true_film = prepared(film), prepared(true_film)
+    sizes = film.film.shape[1:], true_film.film.shape[1:]
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"films of different sizes: {sizes[0]} and {sizes[1]}")
     ours, true = change_masks(film, intervals, threshold), change_masks(true_film, intervals, threshold)
     union = (ours | true).sum(axis=(1, 2))
     both = (ours & true).sum(axis=(1, 2))
@@ -52,7 +54,7 @@ def change_region_iou(
     return float((both[seen] / union[seen]).mean()) if seen.any() else None
 
 
-def flicker(film: Film, threshold: float = CHANGE_THRESHOLD, margin: int = 3) -> float | None:
+def flicker(film: Film | PreparedFilm, threshold: float = CHANGE_THRESHOLD, margin: int = 3) -> float | None:
     """Mean |x_t − x_{t−1}| outside the change mask of each step, in [0,1]; 0 = what is not painted stands
     still.
 
@@ -60,13 +62,13 @@ def flicker(film: Film, threshold: float = CHANGE_THRESHOLD, margin: int = 3) ->
     decoder noise counts fully. Fooled by freezing (0 for still film) and by flicker above the threshold,
     which counts as painting. None if every step changes everything.
     """
-    film = check_film(film)
-    frames, blurred = prepare(film, blur=0.0), prepare(film)
+    film = prepared(film)
+    changes = film.changes
+    sharp = prepare(film.film, blur=0.0)
     kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
     total, count = 0.0, 0
-    for step in range(1, len(film)):
-        mask = (difference(blurred[step], blurred[step - 1]) > threshold).astype(np.uint8)
-        still = cv2.dilate(mask, kernel) == 0
-        total += float(np.abs(frames[step] - frames[step - 1]).mean(axis=-1)[still].sum(dtype=np.float64))
+    for step, change in enumerate(changes):
+        still = cv2.dilate((change > threshold).astype(np.uint8), kernel) == 0
+        total += float(np.abs(sharp[step + 1] - sharp[step])[still].sum(dtype=np.float64)) / 3
         count += int(still.sum())
     return total / count if count else None

@@ -5,6 +5,8 @@ look at a smaller, slightly blurred copy, since every frame of a generated film 
 noise.
 """
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +48,7 @@ def prepare(film: Film, side: int = MEASURE_SIDE, blur: float = NOISE_BLUR) -> F
     for index, frame in enumerate(film):
         small = frame if scale == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         pixels = as_float(small)
-        out[index] = cv2.GaussianBlur(pixels, (0, 0), blur) if blur > 0 else pixels
+        out[index] = cv2.GaussianBlur(pixels, (7, 7), blur) if blur > 0 else pixels
     return out
 
 
@@ -65,6 +67,34 @@ def step_changes(frames: Floats) -> Floats:
     return out
 
 
+def frame_numbers(length: int, count: int) -> NDArray[np.int_]:
+    """`count` frame numbers of a film of `length` frames, equally spaced, both ends included."""
+    return np.round(np.linspace(0, length - 1, count)).astype(int)
+
+
 def at_times(film: Film, count: int) -> Film:
     """The film at `count` equally spaced normalised times, both ends included, nearest frame each."""
-    return film[np.round(np.linspace(0, len(film) - 1, count)).astype(int)]
+    return film[frame_numbers(len(film), count)]
+
+
+class PreparedFilm:
+    """A film with what several measures need of it, each computed once; every measure takes it in a film's
+    place."""
+
+    def __init__(self, film: Film) -> None:
+        self.film = check_film(film)
+
+    @cached_property
+    def frames(self) -> Floats:
+        """(N,h,w,3) in [0,1]: scaled and blurred, see `prepare`."""
+        return prepare(self.film)
+
+    @cached_property
+    def changes(self) -> Floats:
+        """(N−1,h,w): change of each pixel at each step of `frames`."""
+        return step_changes(self.frames)
+
+
+def prepared(film: Film | PreparedFilm) -> PreparedFilm:
+    """The prepared film, which it may be already. ValueError where it is no film of at least two frames."""
+    return film if isinstance(film, PreparedFilm) else PreparedFilm(film)

@@ -15,7 +15,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from paintsundo.metrics.films import Film, Floats, at_times, check_film, difference, prepare, step_changes
+from paintsundo.metrics.films import (
+    Film,
+    Floats,
+    PreparedFilm,
+    difference,
+    frame_numbers,
+    prepared,
+    step_changes,
+)
 
 SUBSTANTIAL = 0.12
 """A pixel is looked at if it strays from its first colour by more than this (largest channel, of 1)."""
@@ -36,13 +44,12 @@ def _excursion(frames: Floats) -> Floats:
     return out
 
 
-def _abruptness(frames: Floats, few: int) -> tuple[float | None, float]:
-    """(abruptness, substantial area in pixels) of prepared frames."""
+def _abruptness(frames: Floats, changes: Floats, few: int) -> tuple[float | None, float]:
+    """(abruptness, substantial area in pixels) of prepared frames and their changes."""
     reach = _excursion(frames)
     chosen = reach > SUBSTANTIAL
     if len(frames) - 1 < 2 * few or not chosen.any():
         return None, float(chosen.sum())
-    changes = step_changes(frames)
     floor = max(NOISE_FLOOR, NOISE_MEDIANS * float(np.median(changes)))
     changes = changes[:, chosen]
     changes = np.where(changes > floor, changes, 0)
@@ -51,7 +58,7 @@ def _abruptness(frames: Floats, few: int) -> tuple[float | None, float]:
     return float(min(1.0, largest.sum() / total.sum())), float(chosen.sum())
 
 
-def abruptness(film: Film, few: int = FEW_FRAMES) -> float | None:
+def abruptness(film: Film | PreparedFilm, few: int = FEW_FRAMES) -> float | None:
     """How much of the pixels' total change falls into their `few` largest steps, in [0,1]; 1 = changed at
     once.
 
@@ -61,22 +68,23 @@ def abruptness(film: Film, few: int = FEW_FRAMES) -> float | None:
     equal steps scores few/T at most. None for films of fewer than 2·few steps and where nothing changes.
     Fooled by jumps of the whole picture (see `effective_changed_share`).
     """
-    return _abruptness(prepare(check_film(film)), few)[0]
+    film = prepared(film)
+    return _abruptness(film.frames, film.changes, few)[0]
 
 
-def _effective_share(frames: Floats) -> tuple[float | None, float]:
-    """(effective changed share, substantial area in pixels) of prepared frames."""
+def _effective_share(frames: Floats, changes: Floats) -> tuple[float | None, float]:
+    """(effective changed share, substantial area in pixels) of prepared frames and their changes."""
     reach = _excursion(frames)
     chosen = reach > SUBSTANTIAL
     if len(frames) < 3 or not chosen.any():
         return None, float(chosen.sum())
-    parts = np.minimum(1.0, step_changes(frames)[:, chosen] / reach[chosen]).astype(np.float64)
+    parts = np.minimum(1.0, changes[:, chosen] / reach[chosen]).astype(np.float64)
     amount = parts.sum(axis=1)
     spread = amount**2 / np.maximum((parts**2).sum(axis=1) * parts.shape[1], 1e-12)
     return (float((amount * spread).sum() / amount.sum()) if amount.sum() > 0 else None), float(chosen.sum())
 
 
-def effective_changed_share(film: Film, steps: int | None = 20) -> float | None:
+def effective_changed_share(film: Film | PreparedFilm, steps: int | None = 20) -> float | None:
     """Locality: share of the film's changed area that takes part in a step's change, in (0,1]; small = local.
 
     With r_t(p) = min(1, |Δ_t(p)| / R_p), the part of pixel p's change made at step t, a step's participation
@@ -87,10 +95,11 @@ def effective_changed_share(film: Film, steps: int | None = 20) -> float | None:
     None for fewer than 2 steps and where nothing changes. Fooled by scattering: pixels that pop up at random
     everywhere are as local as strokes here.
     """
-    film = check_film(film)
-    if steps is not None and len(film) > steps + 1:
-        film = at_times(film, steps + 1)
-    return _effective_share(prepare(film))[0]
+    film = prepared(film)
+    if steps is None or len(film.frames) <= steps + 1:
+        return _effective_share(film.frames, film.changes)[0]
+    frames = film.frames[frame_numbers(len(film.frames), steps + 1)]
+    return _effective_share(frames, step_changes(frames))[0]
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class BetweenKeyframes:
 
 
 def between_keyframes(
-    film: Film, keyframe_positions: Sequence[int], few: int = FEW_FRAMES
+    film: Film | PreparedFilm, keyframe_positions: Sequence[int], few: int = FEW_FRAMES
 ) -> BetweenKeyframes:
     """Abruptness and locality inside each clip, keyframes included; positions = frame numbers of the
     keyframes.
@@ -118,25 +127,18 @@ def between_keyframes(
     scores few/T and about 1 however many keyframes there are. Raises ValueError where positions are not
     rising or not in the film.
     """
-    film = check_film(film)
+    film = prepared(film)
     positions = list(keyframe_positions)
-    if (
-        len(positions) < 2
-        or positions != sorted(set(positions))
-        or positions[0] < 0
-        or positions[-1] >= len(film)
-    ):
-        raise ValueError(
-            f"keyframe positions must rise and lie within the film's {len(film)} frames: {positions}"
-        )
+    if len(positions) < 2 or positions != sorted(set(positions)) or positions[0] < 0 or positions[-1] >= len(film.film):
+        raise ValueError(f"keyframe positions must rise and lie within the film's {len(film.film)} frames: {positions}")
     abrupt: list[float | None] = []
     shares: list[float | None] = []
     areas: list[float] = []
     for start, end in pairwise(positions):
-        frames = prepare(film[start : end + 1])
-        value, area = _abruptness(frames, few)
+        frames, changes = film.frames[start : end + 1], film.changes[start:end]
+        value, area = _abruptness(frames, changes, few)
         abrupt.append(value)
-        shares.append(_effective_share(frames)[0])
+        shares.append(_effective_share(frames, changes)[0])
         areas.append(area / (frames.shape[1] * frames.shape[2]))
     return BetweenKeyframes(_weighted(abrupt, areas), _weighted(shares, areas), abrupt, shares, areas)
 

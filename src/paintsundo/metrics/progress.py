@@ -78,9 +78,7 @@ class Calibration(NamedTuple):
     error: float
 
 
-def operation_step_calibration(
-    predicted: Film, true_states: Film, finished: NDArray[np.uint8]
-) -> Calibration:
+def operation_step_calibration(predicted: Film, true_states: Film, finished: NDArray[np.uint8]) -> Calibration:
     """Does operation step s give the state that truly stood at s? Predicted and true states, both (K,H,W,3).
 
     Progress is measured from a white canvas to the true finished picture (H,W,3), 1 = finished. Progress

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from paintsundo.metrics.change import change_region_iou, changed_share, flicker
 from paintsundo.metrics.fidelity import blankness, psnr, ssim
-from paintsundo.metrics.films import Film, check_film
+from paintsundo.metrics.films import Film, prepared
 from paintsundo.metrics.locality import abruptness, between_keyframes, effective_changed_share
 from paintsundo.metrics.progress import backtrack, monotonicity, progress, progress_curve_error
 from paintsundo.metrics.stage_order import stage_order
@@ -36,11 +36,12 @@ def measure_film(
         true_film: a true process (M,H,W,3) of the same picture and size, for curve error and change-region
             IoU.
     """
-    film = check_film(film)
+    whole = prepared(film)
+    film = whole.film
     curve = progress(film)
-    shares = changed_share(film)
-    start, order = blankness(film[0]), stage_order(film)
-    between = between_keyframes(film, positions) if positions is not None else None
+    shares = changed_share(whole)
+    start, order = blankness(film[0]), stage_order(whole)
+    between = between_keyframes(whole, positions) if positions is not None else None
     return {
         "frames": len(film),
         "height": film.shape[1],
@@ -55,10 +56,10 @@ def measure_film(
             "backtrack": backtrack(curve),
             "curve": [round(float(p), 5) for p in curve] if np.isfinite(curve).all() else None,
         },
-        "flicker": flicker(film),
+        "flicker": flicker(whole),
         "changed_share": {"mean": float(shares.mean()), "largest": float(shares.max())},
-        "effective_changed_share": effective_changed_share(film),
-        "abruptness": abruptness(film),
+        "effective_changed_share": effective_changed_share(whole),
+        "abruptness": abruptness(whole),
         "between_keyframes": None
         if between is None or positions is None
         else {
@@ -82,6 +83,6 @@ def measure_film(
         if true_film is None
         else {
             "progress_curve_error": progress_curve_error(curve, progress(true_film)),
-            "change_region_iou": change_region_iou(film, true_film),
+            "change_region_iou": change_region_iou(whole, true_film),
         },
     }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from paintsundo.metrics.films import Film, Floats, check_film, difference, prepare
+from paintsundo.metrics.films import Film, Floats, PreparedFilm, difference, prepare, prepared
 
 EDGE_STRENGTH = 0.10
 """Gradient, in units of 1 a pixel, from which the finished picture has an edge."""
@@ -22,6 +22,7 @@ HUE_CHANGE = 0.03
 DARK = 0.25
 """Pixels without a channel above this are line or ink, whose hue means nothing."""
 LINE_DEPTH = 0.15
+LINE_BRIGHTNESS = 0.4
 LINE_WIDTH = 9
 LEAST_SHARE = 0.005
 """A stage that covers less of the picture than this is not measured."""
@@ -53,10 +54,10 @@ def gradient(picture: Floats) -> Floats:
 
 
 def outlines(picture: Floats) -> NDArray[np.bool_]:
-    """Thin dark lines of a picture (h,w,3): black-hat of its brightness deeper than 0.15, up to 8 px
-    wide."""
+    """Thin dark lines of a picture (h,w,3): brightness below 0.4, black-hat deeper than 0.15, up to 8 px wide."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LINE_WIDTH, LINE_WIDTH))
-    return cv2.morphologyEx(picture.mean(axis=-1), cv2.MORPH_BLACKHAT, kernel) > LINE_DEPTH
+    brightness = picture.mean(axis=-1)
+    return (cv2.morphologyEx(brightness, cv2.MORPH_BLACKHAT, kernel) > LINE_DEPTH) & (brightness < LINE_BRIGHTNESS)
 
 
 def region_colours(picture: Floats, walls: NDArray[np.bool_]) -> Floats:
@@ -66,9 +67,7 @@ def region_colours(picture: Floats, walls: NDArray[np.bool_]) -> Floats:
     if count:
         for channel in range(3):
             medians = ndimage.median(picture[..., channel], labels, index=np.arange(1, count + 1))
-            out[..., channel] = np.where(
-                labels > 0, np.asarray(medians)[np.maximum(labels, 1) - 1], out[..., channel]
-            )
+            out[..., channel] = np.where(labels > 0, np.asarray(medians)[np.maximum(labels, 1) - 1], out[..., channel])
     return out
 
 
@@ -134,22 +133,25 @@ def shading_recall(frames: Floats) -> NDArray[np.float64] | None:
     depth = difference(final, region_colours(final, walls))
     near_wall = cv2.dilate(walls.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     shaded = (depth > 0.08) & ~near_wall
+    # Where blank paper is as good as the finished colour nothing needs to be painted.
+    shaded &= difference(np.ones_like(final), final) >= depth / 2
     if shaded.mean() < LEAST_SHARE:
         return None
     return np.array([(difference(f, final)[shaded] < depth[shaded] / 2).mean() for f in frames])
 
 
-def stage_order(film: Film) -> StageOrder:
+def stage_order(film: Film | PreparedFilm) -> StageOrder:
     """When lines, flat colour and shading come about in a film (N,H,W,3).
 
     outline_share: part of the finished picture's edge pixels that lie on thin dark lines, in [0,1]; "line
     before colour" is a fair demand only where it is high. Fooled by edge maps coloured in afterwards (a null
     baseline).
     """
-    frames = prepare(check_film(film))
+    film = prepared(film)
+    frames = film.frames
     curves = (edge_recall(frames), colour_recall(frames), shading_recall(frames))
     edges, colour, shading = (None if curve is None else half_time(curve) for curve in curves)
-    return StageOrder(edges, colour, shading, outline_share(film[-1]))
+    return StageOrder(edges, colour, shading, outline_share(film.film[-1]))
 
 
 def outline_share(picture: NDArray[np.uint8]) -> float:
