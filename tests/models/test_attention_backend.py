@@ -20,10 +20,12 @@ def naive(q, k, v, heads, causal):
 
 
 @pytest.mark.parametrize("scores_at_once", [1, 50, 700, 2**24])
+@pytest.mark.parametrize("batch_at_once", [2, 2**16 - 1])
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("backend", ["sdpa", "sliced"])
-def test_attend_is_softmax_attention(monkeypatch, backend, causal, scores_at_once):
+def test_attend_is_softmax_attention(monkeypatch, backend, causal, batch_at_once, scores_at_once):
     monkeypatch.setattr(attention_module, "MAX_SLICED_SCORES", scores_at_once)
+    monkeypatch.setattr(attention_module, "MAX_FUSED_BATCH", batch_at_once)
     q, k, v = (torch.randn(3, 11, 12) for _ in range(3))
     expected = naive(q, k, v, 4, causal)
     torch.testing.assert_close(attend(q, k, v, 4, backend, causal), expected, rtol=1e-4, atol=1e-5)

@@ -6,10 +6,11 @@ import pickle
 
 import pytest
 import torch
+from peft import LoraConfig
 from small_networks import CASES
 from torch import nn
 
-from paintsundo.models import ClipVisionEncoder, use_channels_last
+from paintsundo.models import use_channels_last
 
 
 def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
@@ -44,6 +45,7 @@ def test_copies_are_independent_and_equal(case, how, checkpointing):
         assert torch.equal(case(clone), expected), "the copy runs on the original's weights"
 
 
+DIFFUSERS_NETWORKS = [name for name in CASES if name != "clip_vision"]  # that one is of transformers
 TRACED_IN_SECONDS = {"clip_vision", "image_projection"}
 
 
@@ -59,11 +61,11 @@ def test_compiles_without_graph_breaks(name):
     assert relative_error(case(compiled), case(network)) < 1e-6
 
 
+@pytest.mark.parametrize("name", DIFFUSERS_NETWORKS)
 @torch.no_grad()
-def test_compiles_block_by_block(case):
+def test_compiles_block_by_block(name):
+    case = CASES[name]
     network = case.network()
-    if isinstance(network, ClipVisionEncoder):
-        pytest.skip("a network of transformers has no compile_repeated_blocks")
     expected = case(network)
     torch._dynamo.reset()
     network.compile_repeated_blocks(backend="eager", fullgraph=True)
@@ -148,6 +150,35 @@ def test_channels_last_changes_nothing(case):
     network = case.network()
     expected = case(network)
     assert relative_error(case(use_channels_last(network)), expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", DIFFUSERS_NETWORKS)
+@torch.no_grad()
+def test_layerwise_casting(name):
+    """Weights of convolutions and linear layers kept in 8 bits, computed in 32."""
+    case = CASES[name]
+    network = case.network()
+    expected = case(network)
+    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    assert torch.float8_e4m3fn in {p.dtype for p in network.parameters()}
+    error = relative_error(case(network), expected)
+    assert 1e-4 < error < 0.5
+
+
+@pytest.mark.parametrize("name", ["single_frame_unet", "unet_3d"])
+def test_low_rank_adapters(name):
+    """LoRA on attention and on convolutions, over time included: nothing at first, then its own gradients."""
+    case = CASES[name]
+    network = case.network()
+    expected = case(network).detach()
+    convolutions = {"single_frame_unet": ["conv1"], "unet_3d": ["in_layers.2", "conv4.3", "op", "proj_in"]}[name]
+    network.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v", "to_out.0", *convolutions]))
+    torch.testing.assert_close(case(network), expected, rtol=1e-5, atol=1e-5)
+    case(network).square().mean().backward()
+    trained = {n for n, p in network.named_parameters() if p.grad is not None}
+    assert trained
+    assert all(".lora_" in n for n in trained)
+    assert all(p.grad.any() for n, p in network.named_parameters() if ".lora_B." in n)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -41,6 +41,9 @@ def attend(
     Returns:
         (B, n, heads·d).
     """
+    if query.shape[0] > MAX_FUSED_BATCH:
+        chunks = zip(*(x.split(MAX_FUSED_BATCH) for x in (query, key, value)), strict=True)
+        return torch.cat([attend(q, k, v, heads, backend, causal) for q, k, v in chunks])
     # Heads become a dimension by view and transposition only: fused kernels take the strides as they are.
     q, k, v = (x.unflatten(-1, (heads, -1)) for x in (query, key, value))
     if backend == "xformers":
@@ -50,11 +53,7 @@ def attend(
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if backend == "sliced":
         return _sliced(q, k, v, causal).transpose(1, 2).flatten(2)
-    if q.shape[0] > MAX_FUSED_BATCH and q.is_cuda:
-        chunks = zip(*(x.split(MAX_FUSED_BATCH) for x in (q, k, v)), strict=True)
-        out = torch.cat([F.scaled_dot_product_attention(a, b, c, is_causal=causal) for a, b, c in chunks])
-    else:
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return out.transpose(1, 2).flatten(2)
 
 

@@ -32,25 +32,29 @@ def zero_initialised(module: nn.Module) -> nn.Module:
 
 
 class TemporalConv(nn.Conv3d):
-    """Convolution over time alone: a `Conv3d` of kernel (3, 1, 1), padding (1, 0, 0), by its parameters.
+    """Convolution over time alone: a `Conv3d` of kernel (k, 1, 1), stride 1 (see `temporal_conv`).
 
-    It is computed as a two-dimensional convolution with kernel (3, 1) over (time, space), the same sums, for
-    which libraries have faster kernels and whose channels-last layout is that of the frames themselves.
+    It is computed as a two-dimensional convolution with kernel (k, 1) over (time, space), the same sums, for which
+    libraries have faster kernels and whose channels-last layout is that of the frames themselves. The arguments are
+    those of `Conv3d`, because low-rank adapters make layers of the same class.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
-
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, h·w) → (B, C', T, h·w)."""
-        return F.conv2d(clip, self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        """(B, C, T, h, w) → (B, C', T, h, w)."""
+        out = F.conv2d(clip.flatten(3), self.weight.squeeze(-1), self.bias, padding=self.padding[:2])
+        return out.unflatten(3, clip.shape[3:])
+
+
+def temporal_conv(in_channels: int, out_channels: int) -> TemporalConv:
+    """Kernel (3, 1, 1), padded to keep the number of frames."""
+    return TemporalConv(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
 
 
 def frames_to_clip(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
-    """(B·T, C, h, w), T fastest → (B, C, T, h·w), a view."""
-    return frames.unflatten(0, (-1, num_frames)).flatten(3).transpose(1, 2)
+    """(B·T, C, h, w), T fastest → (B, C, T, h, w), a view."""
+    return frames.unflatten(0, (-1, num_frames)).transpose(1, 2)
 
 
-def clip_to_frames(clip: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """(B, C, T, h·w) → (B·T, C, h, w); a view where the memory layout allows it."""
-    return clip.transpose(1, 2).flatten(0, 1).unflatten(2, (height, width))
+def clip_to_frames(clip: torch.Tensor) -> torch.Tensor:
+    """(B, C, T, h, w) → (B·T, C, h, w); a view where the memory layout allows it."""
+    return clip.transpose(1, 2).flatten(0, 1)

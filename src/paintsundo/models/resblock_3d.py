@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from paintsundo.models.layers import (
     SiLU,
-    TemporalConv,
     clip_to_frames,
     frames_to_clip,
     group_norm,
+    temporal_conv,
     zero_initialised,
 )
 
@@ -26,7 +26,7 @@ class TemporalConvStack(nn.Module):
             layers: list[nn.Module] = [group_norm(norm_groups, channels, eps=1e-5), SiLU()]
             if drop:
                 layers.append(nn.Dropout(dropout))
-            return nn.Sequential(*layers, TemporalConv(channels, channels))
+            return nn.Sequential(*layers, temporal_conv(channels, channels))
 
         self.conv1 = layer(drop=False)
         self.conv2 = layer(drop=True)
@@ -36,9 +36,8 @@ class TemporalConvStack(nn.Module):
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
         """(B·T, C, h, w) → the same; GroupNorm statistics over T, h, w."""
-        height, width = frames.shape[-2:]
         clip = self.conv4(self.conv3(self.conv2(self.conv1(frames_to_clip(frames, num_frames)))))
-        return frames + clip_to_frames(clip, height, width)
+        return frames + clip_to_frames(clip)
 
 
 class ResBlock(nn.Module):

@@ -107,9 +107,6 @@ class SpatialTransformer(nn.Module):
 class PointwiseConv1d(nn.Conv1d):
     """A linear map of tokens whose weight is stored as that of a `Conv1d` of kernel 1."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=1)
-
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, n, C) → (B, n, C')."""
         return nn.functional.linear(tokens, self.weight.squeeze(-1), self.bias)
@@ -130,7 +127,10 @@ class TemporalTransformer(nn.Module):
     ) -> None:
         super().__init__()
         inner_dim = heads * head_dim
-        projection = PointwiseConv1d if pointwise_conv else nn.Linear
+
+        def projection(in_dim: int, out_dim: int) -> nn.Module:
+            return PointwiseConv1d(in_dim, out_dim, kernel_size=1) if pointwise_conv else nn.Linear(in_dim, out_dim)
+
         self.norm = group_norm(norm_groups, channels, eps=1e-6)
         self.proj_in = projection(channels, inner_dim)
         self.transformer_blocks = nn.ModuleList(
@@ -140,11 +140,10 @@ class TemporalTransformer(nn.Module):
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
         """(B·T, C, h, w) → the same."""
-        height, width = frames.shape[-2:]
         clip = self.norm(frames_to_clip(frames, num_frames))  # statistics over T, h, w
-        batch, channels, _, positions = clip.shape
-        tokens = self.proj_in(clip.permute(0, 3, 2, 1).reshape(batch * positions, num_frames, channels))
+        batch, channels, _, height, width = clip.shape
+        tokens = self.proj_in(clip.permute(0, 3, 4, 2, 1).reshape(-1, num_frames, channels))
         for block in self.transformer_blocks:
             tokens = block(tokens)
-        clip = self.proj_out(tokens).view(batch, positions, num_frames, channels).permute(0, 3, 2, 1)
-        return frames + clip_to_frames(clip, height, width)
+        clip = self.proj_out(tokens).view(batch, height, width, num_frames, channels).permute(0, 4, 3, 1, 2)
+        return frames + clip_to_frames(clip)

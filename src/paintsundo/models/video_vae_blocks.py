@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models.attention import Attention, AttentionBackend, attend
-from paintsundo.models.layers import SiLU, TemporalConv, clip_to_frames, frames_to_clip, group_norm
+from paintsundo.models.layers import SiLU, clip_to_frames, frames_to_clip, group_norm, temporal_conv
 
 
 def by_slices(
@@ -63,13 +63,13 @@ class VideoResnetBlock(ResnetBlock):
                 "in_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
                     SiLU(),
-                    TemporalConv(out_channels, out_channels),
+                    temporal_conv(out_channels, out_channels),
                 ),
                 "out_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
                     SiLU(),
                     nn.Dropout(dropout),
-                    TemporalConv(out_channels, out_channels),
+                    temporal_conv(out_channels, out_channels),
                 ),
             }
         )
@@ -78,11 +78,10 @@ class VideoResnetBlock(ResnetBlock):
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
         """(B·T, C, h, w) → (B·T, C', h, w)."""
         frames = super().forward(frames)
-        height, width = frames.shape[-2:]
         clip = self.time_stack["in_layers"](frames_to_clip(frames, num_frames))
         clip = self.time_stack["out_layers"](clip)
         # a·(x + stack(x)) + (1 − a)·x
-        return frames + self.mix_factor.sigmoid() * clip_to_frames(clip, height, width)
+        return frames + self.mix_factor.sigmoid() * clip_to_frames(clip)
 
 
 class AttnBlock(nn.Module):
@@ -195,10 +194,10 @@ class VideoConv(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
-        self.time_mix_conv = TemporalConv(out_channels, out_channels)
+        self.time_mix_conv = temporal_conv(out_channels, out_channels)
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
         """(B·T, C, h, w) → (B·T, C', h, w)."""
         frames = super().forward(frames)
         clip = self.time_mix_conv(frames_to_clip(frames, num_frames))
-        return clip_to_frames(clip, *frames.shape[-2:])
+        return clip_to_frames(clip)
