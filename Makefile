@@ -4,13 +4,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
+TESTS ?= tests
 PIP_ARGS ?=
 DEMO_INPUT ?= $(firstword $(wildcard examples/*.png))
 DEMO_ARGS ?=
 
 # After installation nothing here needs a network; these make that certain.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 WANDB_MODE=offline
-PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(TESTS)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint format
@@ -32,7 +33,7 @@ demo: $(INSTALLED) ## Make the film of an example picture, anew each time (DEMO_
 	$(OFFLINE) $(RUN) infer.py 'input=$(DEMO_INPUT)' output=$$output $(DEMO_ARGS) \
 	&& echo "The film is here:" && ls $$output/*/film.mp4
 
-test: $(INSTALLED) ## Run the fast tests: under 10 minutes on two cores
+test: $(INSTALLED) ## Run the fast tests: under 10 minutes on two cores (TESTS=path: some of them)
 	$(PYTEST) -m "not slow"
 
 test-all: $(INSTALLED) ## Run all tests

@@ -170,3 +170,12 @@ def test_truth_gives_curve_error_and_region_iou(films, drawn, tmp_path):
     assert figures["true_process"]["change_region_iou"] > 0.6
     null = figures["baselines"]["wipe"]["true_process"]
     assert null["change_region_iou"] < figures["true_process"]["change_region_iou"] / 2
+
+
+def test_round_trip_is_the_autoencoders_own(drawn):
+    from support.round_trip import AutoencoderRoundTrip
+
+    folder = Path(__file__).parents[1] / "golden" / "tiny" / "multi_frame"
+    round_trip = AutoencoderRoundTrip(str(folder))
+    assert 3 < round_trip(drawn[-1]) < 30  # random weights keep little
+    assert round_trip(drawn[-1]) == round_trip(drawn[-1])
