@@ -1,0 +1,83 @@
+"""Sizes, noise, places and the order of frames."""
+
+import numpy as np
+import pytest
+import torch
+
+from paintsundo.errors import UserError
+from paintsundo.pipelines.interpolation import frame_positions, join_clips
+from paintsundo.pipelines.noise import draw, streams
+from paintsundo.pipelines.placement import Placement, choose_device, choose_dtype, choose_vae_dtype
+from paintsundo.pipelines.sizes import (
+    check_buckets,
+    check_keyframe_size,
+    keyframe_multiple,
+    nearest,
+    video_multiple,
+)
+
+
+def test_multiples_of_the_published_models() -> None:
+    assert keyframe_multiple({"block_out_channels": [128, 256, 512, 512]}) == 8
+    assert video_multiple({"ch_mult": [1, 2, 4, 4]}, {"channel_mult": [1, 2, 4, 4]}) == 64
+
+
+@pytest.mark.parametrize(("value", "multiple", "expected"), [(100, 64, 128), (90, 64, 64), (1, 64, 64), (640, 64, 640)])
+def test_nearest(value: int, multiple: int, expected: int) -> None:
+    assert nearest(value, multiple) == expected
+
+
+def test_sizes_are_checked() -> None:
+    check_keyframe_size(512, 640, 8)
+    check_buckets([[320, 512], [512, 320]], 64)
+    for width, height in ((0, 8), (8, -8), (12, 8)):
+        with pytest.raises(UserError):
+            check_keyframe_size(width, height, 8)
+    with pytest.raises(UserError, match=r"\[320,500\].*\[320,512\]"):
+        check_buckets([[320, 512], [320, 500]], 64)
+
+
+def test_every_row_has_a_stream_of_its_own() -> None:
+    together = draw(streams([1, 2, 1], "cpu"), (2, 3), "cpu")
+    assert torch.equal(together[0], together[2])
+    assert torch.equal(together[1:2], draw(streams([2], "cpu"), (2, 3), "cpu"))
+    assert together.dtype == torch.float32
+    # As published: one (1, …) draw from a generator of that seed.
+    published = torch.randn((1, 2, 3), generator=torch.Generator().manual_seed(2))
+    assert torch.equal(together[1:2], published)
+
+
+def test_film_is_the_clips_without_their_last_frames_reversed() -> None:
+    clips = [np.full((4, 1, 1, 3), 10 * pair) + np.arange(4).reshape(4, 1, 1, 1) for pair in range(3)]
+    film = join_clips(clips)[:, 0, 0, 0].tolist()
+    assert film == [22, 21, 20, 12, 11, 10, 2, 1, 0]
+    placed = [None] * len(film)
+    for pair, clip in enumerate(clips):
+        for index, position in frame_positions(pair, len(clips), len(clip)):
+            placed[position] = int(clip[index, 0, 0, 0])
+    assert placed == film
+
+
+@pytest.mark.parametrize("name", ["tpu9", "cuda:99", "meta", ""])
+def test_devices_that_are_not_there(name: str) -> None:
+    with pytest.raises(UserError):
+        choose_device(name)
+
+
+def test_number_types() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert choose_dtype("auto", cpu) == torch.float32
+    assert choose_dtype("auto", gpu) == torch.float16
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16
+    assert choose_vae_dtype(torch.float16) == torch.bfloat16
+    assert choose_vae_dtype(torch.float32) == torch.float32
+
+
+def test_placement() -> None:
+    gpu = torch.device("cuda")
+    assert Placement(gpu).low
+    assert not Placement(gpu, "high").low
+    assert not Placement(torch.device("cpu")).low
+    assert Placement(gpu).noise_device == gpu
+    assert Placement(gpu, seed_device="cpu").noise_device.type == "cpu"
+    assert Placement(gpu, "low").rest_device.type == "cpu"
