@@ -95,6 +95,17 @@ def test_unreadable_pictures_are_refused(data: bytes) -> None:
         read_picture(data, 64)
 
 
+def test_deep_palette_and_cmyk_pictures_are_read() -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    deep = read_picture(encoded(Image.fromarray(ramp)), 64)
+    assert abs(int(deep[32, 32, 0]) - ramp[32, 32] // 257) <= 3
+    assert (deep[0] < 8).all()
+    assert deep[-1].min() > 245 or deep[-2].min() > 245
+    red = Image.new("RGB", (64, 64), (200, 30, 30))
+    assert np.abs(read_picture(encoded(red.convert("P")), 32).astype(int) - (200, 30, 30)).max() < 30
+    assert np.abs(read_picture(encoded(red.convert("CMYK"), "TIFF"), 32).astype(int) - (200, 30, 30)).max() < 30
+
+
 def test_tiny_and_narrow_pictures_are_refused() -> None:
     for size in ((8, 8), (900, 40)):
         with pytest.raises(UnusableArt, match="small or too narrow"):

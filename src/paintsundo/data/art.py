@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from paintsundo.data.art_sets import SETS, Art, ArtSet, Subjects, learn_subjects
 from paintsundo.data.inputs import INDEX
+from paintsundo.data.pictures import opened
 from paintsundo.data.scene import render
 from paintsundo.data.splits import is_reserved
 from paintsundo.data.svg_art import SvgArt, UnusableArt
@@ -134,14 +135,9 @@ def shrunk(data: bytes) -> bytes:
     """A picture of at most 512 pixels as JPEG, transparency over white. Raises UnusableArt for unreadable
     ones.
     """
-    try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise UnusableArt(f"unreadable: {error}") from error
-    if min(picture.size) < 96 or max(picture.size) > 3 * min(picture.size):
+    plain = opened(data)
+    if min(plain.size) < 96 or max(plain.size) > 3 * min(plain.size):
         raise UnusableArt("too small or too narrow")
-    white = Image.new("RGBA", picture.size, "white")
-    plain = Image.alpha_composite(white, picture).convert("RGB")
     plain.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     plain.save(out, "JPEG", quality=88, optimize=True)
@@ -210,7 +206,8 @@ def _chosen(
 def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | None = None) -> dict[str, Any]:
     """Write the archives of the chosen sets (all by default) and the manifest; returns the manifest.
 
-    Raises UserError for unknown sets or when a package is neither at hand nor to be had.
+    Sets already in the folder and not chosen stay as they are. Raises UserError for unknown sets or when no
+    package is at hand or to be had.
     """
     unknown = set(sets or []) - {art_set.name for art_set in SETS}
     if unknown:
@@ -232,7 +229,9 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
             raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)")
         subjects = learn_subjects({s.name: folders[s.package] for s in needed if s.package in folders})
         output.mkdir(parents=True, exist_ok=True)
-        manifest: dict[str, Any] = {"sets": {}, "missing": missing}
+        known = output / "manifest.json"
+        before = json.loads(known.read_text())["sets"] if known.exists() else {}
+        manifest: dict[str, Any] = {"sets": before, "missing": missing}
         for art_set in wanted:
             if art_set.package not in folders:
                 continue

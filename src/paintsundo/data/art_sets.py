@@ -150,7 +150,8 @@ def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
         text = data.decode("utf-8", "replace")
         if "www.w3.org/2000/svg" not in text:
             data = data.replace(b"<svg", b'<svg xmlns="http://www.w3.org/2000/svg"', 1)
-        keywords = re.findall(r"<rdf:li>([^<]{2,30})</rdf:li>", text)
+        keywords = re.findall(r"<rdf:li>\s*([A-Za-z][A-Za-z -]{2,24})\s*</rdf:li>", text)
+        keywords = [word for word in keywords if not word.lower().startswith("hash")]  # a converter's leavings
         titles = [title.strip() for title in re.findall(r"<dc:title>([^<]*)</dc:title>", text)]
         author = re.search(r"<dc:creator>.*?<dc:title>([^<]*)</dc:title>", text, re.S)
         folders = [part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"]
@@ -194,7 +195,7 @@ def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Ar
             for pattern, licence, holder in rules:
                 if pattern.search(relative) and re.search(allowed, licence):
                     seen.add(subject)
-                    words = re.sub(r"[-_ ]?by[-_ ].*$", "", subject.replace("_", " "))
+                    words = re.sub(r"[-_ ]?by[-_ ].*$|[\d_]+", " ", subject).strip()
                     yield Art(subject, path.read_bytes(), subject, ("photo", *_words(words)), holder, licence)
                     break
                 if pattern.search(relative):

@@ -114,10 +114,10 @@ class Outcome:
     reason: str = ""
 
 
-def _record(items: Sequence[Item]) -> dict[str, Any]:
+def _record(items: Sequence[Item], contents: Sequence[bytes]) -> dict[str, Any]:
     records = [item.record for item in items]
     tags = dict.fromkeys(tag for record in records for tag in record.get("tags", ()))
-    hashes = [hashlib.sha256(item.data).hexdigest() for item in items]
+    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
     return {
         "subject": "+".join(record["subject"] for record in records),
         "source": "+".join(record["source"] for record in records),
@@ -133,27 +133,28 @@ def _joined(records: Sequence[Mapping[str, Any]], key: str) -> str:
     return "; ".join(dict.fromkeys(record[key] for record in records if record.get(key)))
 
 
-def _parses(item: Item) -> bool:
+def _parses(content: bytes) -> bool:
     try:
-        parse(item.data)
+        parse(content)
     except UnusableArt:
         return False
     return True
 
 
 def _draw(job: Job) -> DrawingProcess:
-    items = job.items
+    items, contents = job.items, [item.read() for item in job.items]
     if not items[0].name.lower().endswith(".svg"):
-        picture = read_picture(items[0].data, job.size, job.crop)
-        return picture_process(picture, weights=job.weights, **_record(items))
+        picture = read_picture(contents[0], job.size, job.crop)
+        return picture_process(picture, weights=job.weights, **_record(items, contents))
     if job.seed is None:
-        placed = [Placed(parse(items[0].data))]
-        return scene_process(placed, job.size, weights=job.weights, **_record(items))
-    items = tuple(filter(_parses, items))
-    if not items:
+        placed = [Placed(parse(contents[0]))]
+        return scene_process(placed, job.size, weights=job.weights, **_record(items, contents))
+    usable = [k for k, content in enumerate(contents) if _parses(content)]
+    if not usable:
         raise UnusableArt("no usable element")
-    placed, background = compose([item.data for item in items], job.seed)
-    record = _record(items)
+    contents = [contents[k] for k in usable]
+    placed, background = compose(contents, job.seed)
+    record = _record([items[k] for k in usable], contents)
     if background:
         record["tags"] = (*record["tags"], "background")
     return scene_process(placed, job.size, background, weights=job.weights, **record)

@@ -27,11 +27,15 @@ _RECORD = ("subject", "tags", "source", "licence", "author")
 
 @dataclass(frozen=True)
 class Item:
-    """A source file in memory and its record."""
+    """A source file, in memory or on disk, and its record."""
 
     name: str
-    data: bytes
+    content: bytes | Path
     record: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> bytes:
+        """The file's bytes."""
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
     @property
     def stem(self) -> str:
@@ -65,7 +69,7 @@ def is_archive(path: Path) -> bool:
     return path.suffix in (".tar", ".zip", ".tgz") or ".tar." in path.name
 
 
-def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes | Path]]:
     """Wanted files and indexes in a file, folder or archive; archives directly in a folder are opened too."""
     wanted = suffixes | {Path(INDEX).suffix}
     if path.is_dir():
@@ -75,11 +79,22 @@ def _members(path: Path, suffixes: set[str]) -> Iterator[tuple[str, bytes]]:
                     if PurePosixPath(name).suffix.lower() in wanted:
                         yield f"{child.name.split('.')[0]}/{name}", data
             elif child.is_file() and child.suffix.lower() in wanted:
-                yield child.relative_to(path).as_posix(), child.read_bytes()
+                yield child.relative_to(path).as_posix(), child
     elif is_archive(path):
         yield from (found for found in _archive_members(path) if PurePosixPath(found[0]).suffix.lower() in wanted)
     else:
-        yield path.name, path.read_bytes()
+        yield path.name, path
+
+
+def _index(content: bytes | Path, path: Path) -> list[dict[str, Any]]:
+    try:
+        text = (content if isinstance(content, bytes) else content.read_bytes()).decode()
+        records = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not all(isinstance(record["file"], str) for record in records):
+            raise TypeError("file is not a name")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: its {INDEX} is damaged ({error})") from error
+    return records
 
 
 def read_items(path: Path, suffixes: set[str], sets: Iterable[str] = ()) -> list[Item]:
@@ -91,24 +106,23 @@ def read_items(path: Path, suffixes: set[str], sets: Iterable[str] = ()) -> list
     if not path.exists():
         raise UserError(f"input {path} does not exist")
     records: dict[str, dict[str, Any]] = {}
-    files: dict[str, bytes] = {}
-    for name, data in _members(path, suffixes):
+    files: dict[str, bytes | Path] = {}
+    for name, content in _members(path, suffixes):
         if PurePosixPath(name).name == INDEX:
-            folder = str(PurePosixPath(name).parent)
-            for line in data.decode().splitlines():
-                record = json.loads(line)
-                records[str(PurePosixPath(folder) / record["file"])] = record
+            folder = PurePosixPath(name).parent
+            for record in _index(content, path):
+                records[str(folder / record["file"])] = record
         else:
-            files[name] = data
+            files[name] = content
     chosen = set(sets)
     items = []
-    for name, data in files.items():
+    for name, content in files.items():
         found = records.get(str(PurePosixPath(name)), {})
         record = {key: found[key] for key in _RECORD if key in found}
         record.setdefault("subject", PurePosixPath(name).stem)
         record.setdefault("source", name)
         if not chosen or record["source"].split("/")[0] in chosen:
-            items.append(Item(name, data, record))
+            items.append(Item(name, content, record))
     if not items:
         raise UserError(f"input {path} holds no {' / '.join(sorted(suffixes))} files")
     items.sort(key=lambda item: hashlib.sha256(item.name.encode()).hexdigest())

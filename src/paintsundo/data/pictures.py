@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import random
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,23 @@ INK_WIDTH = 9 / 256
 FLAT_LEAST = 0.75  # share of the coloured area that is flat in line art
 
 
+def opened(data: bytes) -> Image.Image:
+    """Image bytes as RGB: upright, 16 bits reduced to 8, transparency over white. Raises UnusableArt."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata and large sizes
+            picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        if picture.mode.startswith("I"):
+            deep = np.clip(np.asarray(picture).astype(np.float64) / 257, 0, 255)
+            picture = Image.fromarray(deep.round().astype(np.uint8))
+        if picture.mode not in ("RGBA", "LA", "PA", "P"):
+            return picture.convert("RGB")
+        picture = picture.convert("RGBA")
+    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
+        raise UnusableArt(f"unreadable picture: {error}") from error
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
 def read_picture(data: bytes, size: int, crop: int = 0) -> Picture:
     """Image bytes as a square picture (size, size, 3).
 
@@ -44,13 +62,9 @@ def read_picture(data: bytes, size: int, crop: int = 0) -> Picture:
     Pictures with a white border are completed to a square rather than cut. Raises UnusableArt when the bytes
     are no picture.
     """
-    try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnusableArt(f"unreadable picture: {error}") from error
-    if min(picture.size) < 32 or max(picture.size) > 8 * min(picture.size):
+    plain = opened(data)
+    if min(plain.size) < 32 or max(plain.size) > 8 * min(plain.size):
         raise UnusableArt("too small or too narrow")
-    plain = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     values = np.asarray(plain)
     border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if (border.min(axis=1) >= 240).mean() > 0.7:

@@ -106,9 +106,10 @@ def without_small(parts: NDArray[np.int32], least: float, thickness: float) -> N
 
 
 def flat_picture(picture: Picture, parts: NDArray[np.int32]) -> Picture:
-    """Every region in its mean colour; all but white ones bare paper."""
+    """Every region in its mean colour; those white for the most part are bare paper."""
     count = int(parts.max()) + 1
     area = np.maximum(np.bincount(parts.ravel(), minlength=count), 1)
     means = np.stack([np.bincount(parts.ravel(), picture[..., c].ravel(), count) / area for c in range(3)], axis=1)
-    means[means.min(axis=1) >= PAPER] = 255
+    light = np.bincount(parts.ravel(), (picture.min(axis=2) >= PAPER).ravel(), count) / area
+    means[light > 0.5] = 255
     return np.round(means).astype(np.uint8)[parts]
