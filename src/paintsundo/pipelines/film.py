@@ -232,7 +232,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
             raise UserError("no tagger was loaded: give a prompt")
         return self.tagger.tag(read_picture(image), **vars(self.tag_options))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate_keyframes(
         self,
         image: Picture,
@@ -368,7 +368,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
 
     # The interpolation in three parts, for callers that keep what is finished.
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def prepare_interpolation(self, keyframes: Sequence[Picture], options: VideoOptions) -> InterpolationConditions:
         """Encode keyframes (finished … blank), each once, at the bucket's size."""
         check_video(options)
@@ -388,7 +388,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 bar.update,
             )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample_clips(
         self,
         conditions: InterpolationConditions,
@@ -422,7 +422,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 )
                 yield from zip(batch, latents.cpu(), strict=True)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode_clips(
         self, conditions: InterpolationConditions, latents: Mapping[int, Tensor]
     ) -> Iterator[tuple[int, np.ndarray]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from paintsundo.conditioning.text import prompt_notice
@@ -66,6 +67,8 @@ def make_film(job: Job, options: InferOptions, models: ModelSet) -> None:
     if job.kept:
         say(f"{folder.path} is finished with these settings already: kept")
         return
+    if models.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(models.device)
     provenance = Provenance(models.labels, folder.settings)
     started = datetime.now(UTC)
     prompt = _prompt(job, options, models)

@@ -83,6 +83,9 @@ class Placement:
 
 
 def _move(network: nn.Module, device: torch.device) -> None:
-    # Networks under accelerate's hooks are placed by those.
-    if not hasattr(network, "_hf_hook"):
+    hook = getattr(network, "_hf_hook", None)
+    if hook is None:
         network.to(device)
+    elif device == getattr(hook, "execution_device", None):
+        # Under accelerate's hooks these do the moving, but only before `forward`, not before `encode`.
+        hook.pre_forward(network)

@@ -64,10 +64,11 @@ class RunFolder:
 
     def finished(self, formats: Sequence[str]) -> bool:
         """Whether a run with the same settings is complete, the wanted formats included."""
+        record = _json(self.record)
         return (
-            _json(self.record).get("settings") == self.settings
-            and self.keyframes.is_dir()
-            and self.frames.is_dir()
+            record.get("settings") == self.settings
+            and _count(self.keyframes) == record.get("keyframes")
+            and _count(self.frames) == record.get("frames")
             and all(self.film(name).is_file() for name in formats)
         )
 
@@ -90,7 +91,14 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise UserError(f"{self.path} cannot be made a folder: {error.strerror}") from error
-        noted = _json(self.unfinished / "run.json") or _json(self.record)
+        record = _json(self.record)
+        if record and first_changed is None:
+            # Somebody has taken pictures away: make those stages again.
+            if _count(self.keyframes) != record.get("keyframes"):
+                first_changed = "keyframes"
+            elif _count(self.frames) != record.get("frames"):
+                first_changed = "video"
+        noted = _json(self.unfinished / "run.json") or record
         self.record.unlink(missing_ok=True)
         if first_changed is None:
             self.times = noted.get("times", {})
@@ -192,6 +200,10 @@ def _json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _count(folder: Path) -> int:
+    return len(list(folder.glob("*.png")))
 
 
 def _short(value: Any) -> str:
