@@ -132,9 +132,10 @@ def _noto(folder: Path, subjects: Subjects) -> Iterator[Art]:
 def _fluent(style: str) -> Callable[[Path, Subjects], Iterator[Art]]:
     def collect(folder: Path, subjects: Subjects) -> Iterator[Art]:
         for path in sorted((folder / "icons" / style).glob("*.svg")):
-            subject = subjects.of_name(path.stem)
-            if keeps_variant(path.stem, subject):
-                known = subjects.tags.get(subject, _words(without_tone(path.stem).replace("-", " ")))
+            name = path.stem.removesuffix("-default")  # the variant without a skin tone
+            subject = subjects.of_name(name)
+            if keeps_variant(name, subject):
+                known = subjects.tags.get(subject, _words(without_tone(name).replace("-", " ")))
                 look = "flat colours" if style == "flat" else "shaded"
                 yield Art(path.stem, path.read_bytes(), subject, ("no outlines", look, *known), "Microsoft", "MIT")
 
