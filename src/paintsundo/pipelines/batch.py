@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -64,7 +65,7 @@ def _inputs(options: InferOptions) -> Inputs:
 def _job(options: InferOptions, file: Path, name: str, models: ModelSet) -> Job:
     own: list[Image.Image] | None = None
     if options.keyframes.folder is not None:
-        files = [path for path, _ in _keyframe_files(options.keyframes.folder)]
+        files = _keyframe_files(options.keyframes.folder)
         own = [open_picture(path) for path in files]
         if len(own) < 2:
             raise UserError(
@@ -79,10 +80,12 @@ def _job(options: InferOptions, file: Path, name: str, models: ModelSet) -> Job:
     return Job(file=file, picture=picture, picture_hashes=hashes, own_keyframes=own, folder=folder)
 
 
-def _keyframe_files(folder: str) -> list[tuple[Path, str]]:
+def _keyframe_files(folder: str) -> list[Path]:
+    """Pictures of a folder in the order of their names, numbers in them counted: 2 comes before 10."""
     if not Path(folder).is_dir():
         raise UserError(f"keyframes.folder: the folder {folder} does not exist")
-    return find_pictures(folder).pictures
+    files = [file for file, _ in find_pictures(folder).pictures]
+    return sorted(files, key=lambda file: [part.zfill(20) for part in re.split(r"(\d+)", file.name)])
 
 
 def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:

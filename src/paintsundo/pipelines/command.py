@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import paintsundo
 from paintsundo.command_line import exit_code
-from paintsundo.pipelines.options import InferOptions
-from paintsundo.settings import as_schema, compose
 
 LITERAL_KEYS = (
     "input",
@@ -24,12 +22,6 @@ LITERAL_KEYS = (
     "video.negative_prompt",
 )
 
-USAGE = """python infer.py input=PICTURE|FOLDER|GLOB output=DIR [option=value …]
-
-Makes the film of a picture's making: DIR/<stem>/film.mp4, its frames and keyframes.
-Values of input, output, prompts and folders are taken as they stand. Options and their defaults:
-"""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with command-line arguments (those of the process by default); returns the exit code."""
@@ -43,23 +35,20 @@ def infer(arguments: Sequence[str]) -> int:
     Raises:
         UserError: an option is unknown or impossible, or a model or picture cannot be used.
     """
+    # Imported late: Ctrl-C during the seconds that it takes is then told as at any other time.
+    from paintsundo.pipelines.help import help_text
+    from paintsundo.pipelines.options import InferOptions
+    from paintsundo.settings import as_schema, compose
+
     if {"--help", "-h"} & set(arguments):
-        print(USAGE)
-        print(describe([argument for argument in arguments if "=" in argument]))
+        print(help_text([argument for argument in arguments if "=" in argument], LITERAL_KEYS))
         return 0
     if "--version" in arguments:
         print(f"paintsundo {paintsundo.__version__}")
         return 0
     options = as_schema(compose("infer", arguments, LITERAL_KEYS), InferOptions)
     options.check()
-    # Late: what follows needs torch, and a mistyped option should be told at once.
+    # Later still: this needs torch, and a mistyped option should be told at once.
     from paintsundo.pipelines.batch import make_films
 
     return make_films(options)
-
-
-def describe(arguments: Sequence[str]) -> str:
-    """All options with their values after `arguments`, one a line."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(compose("infer", arguments, LITERAL_KEYS))

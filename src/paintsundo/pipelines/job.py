@@ -114,9 +114,10 @@ def _make_keyframes(job: Job, prompt: str, options: InferOptions, models: ModelS
                 say(f"{job.file}: {notice}")
         with _timed(job.folder, "keyframes"):
             keyframes = pipe.generate_keyframes(job.picture, prompt)
+    digits = max(2, len(str(len(keyframes) - 1)))
     with job.folder.making(job.folder.keyframes) as temporary:
         for index, keyframe in enumerate(keyframes):
-            write_png(temporary / f"{index:02d}.png", keyframe, provenance)
+            write_png(temporary / f"{index:0{digits}d}.png", keyframe, provenance)
 
 
 def _make_frames(job: Job, options: InferOptions, models: ModelSet, provenance: Provenance) -> None:
