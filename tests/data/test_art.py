@@ -9,7 +9,7 @@ from PIL import Image
 
 from paintsundo.data import inputs
 from paintsundo.data.art import fetch_art, minified, shrunk
-from paintsundo.data.art_sets import _licences, keeps_variant
+from paintsundo.data.art_sets import Subjects, _licences, _photos, keeps_variant
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.errors import UserError
 
@@ -116,17 +116,37 @@ def test_pictures_become_small_jpegs() -> None:
         shrunk(b"nothing")
 
 
-def test_licences_are_read_per_file(tmp_path: Path) -> None:
+def test_pictures_carry_their_own_licence_and_not_the_packaging_s(tmp_path: Path) -> None:
+    documents = tmp_path / "usr/share/doc/walls"
+    documents.mkdir(parents=True)
+    (documents / "copyright").write_text(
+        "Format: x\n\nFiles: 16.04/Dune.jpg\n       16.04/Sea*.jpg\nCopyright: 2021, One\n           2022, Two\n"
+        "License: CC-BY-4.0\n\nFiles: 16.04/Secret.jpg\nCopyright: X\nLicense: proprietary\n\n"
+        "Files: debian/*\nCopyright: 2023, Packager\nLicense: Expat\n"
+    )
+    pictures = tmp_path / "usr/share/backgrounds"
+    pictures.mkdir()
+    for name in ("Dune.jpg", "Seaside.jpg", "Secret.jpg", "SandDune.jpg"):
+        Image.new("RGB", (128, 128)).save(pictures / name)
+    found = {
+        art.stem: (art.licence, art.author) for art in _photos("CC-BY|Expat", "backgrounds/")(tmp_path, Subjects())
+    }
+    # a forbidden licence and a picture of which nothing is said are left out
+    assert found == {"dune": ("CC-BY-4.0", "2021, One 2022, Two"), "seaside": ("CC-BY-4.0", "2021, One 2022, Two")}
+
+
+def test_the_most_specific_licence_counts_where_all_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "copyright"
     path.write_text(
-        "Format: x\n\nFiles: *\nCopyright: 2020, All\nLicense: GPL-2+\n\n"
-        "Files: nature/Dune.jpg\n       nature/Sea*.jpg\nCopyright: 2021, One\n           2022, Two\n"
-        "License: CC-BY-4.0\n"
+        "Files: *\nCopyright: 2014, All\nLicense: GPL-2+\n\n"
+        "Files: nature/Dune.jpg\nCopyright: 2007, One\nLicense: CC0-1.0\n\n"
+        "Files: debian/*\nCopyright: 2014, Packager\nLicense: Expat\n"
     )
     rules = _licences(path)
-    found = {}
-    for name in ("usr/share/Dune.jpg", "usr/share/Seaside.jpg", "usr/share/Other.jpg"):
-        found[name[10:]] = next((licence, holder) for rule, licence, holder in rules if rule.search(name))
-    assert found["Dune.jpg"] == ("CC-BY-4.0", "2021, One 2022, Two")
-    assert found["Seaside.jpg"][0] == "CC-BY-4.0"
-    assert found["Other.jpg"] == ("GPL-2+", "2020, All")
+
+    def first(name: str) -> tuple[str, str]:
+        return next((licence, holder) for pattern, licence, holder in rules if pattern.search(name))
+
+    assert first("usr/share/nature/Dune.jpg") == ("CC0-1.0", "2007, One")
+    assert first("usr/share/wallpapers/Other.png") == ("GPL-2+", "2014, All")
+    assert first("debian/rules") == ("Expat", "2014, Packager")

@@ -161,19 +161,26 @@ def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
         yield Art(path.stem, data, title, tags, author[1].strip() if author else "", "public domain")
 
 
+def _file_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern of a copyright file for installed paths, whose folders may differ from the source's.
+
+    `folder/*` keeps its folder, so that what is said of the packaging is not taken for the pictures.
+    """
+    folder, _, last = pattern.rpartition("/")
+    if set(last) <= {"*"}:
+        return re.compile(f"(^|/){re.escape(folder)}/" if folder else "")
+    return re.compile("(^|/)" + "[^/]*".join(map(re.escape, last.split("*"))) + "$")
+
+
 def _licences(copyright_file: Path) -> list[tuple[re.Pattern[str], str, str]]:
     """(file pattern, licence, holder) of a machine-readable Debian copyright file, later entries first."""
     found = []
     for block in re.split(r"\n\s*\n", copyright_file.read_text(errors="replace")):
         fields = dict(re.findall(r"^(Files|Copyright|License):[ \t]*((?:.*)(?:\n[ \t]+.*)*)", block, re.M))
         if "Files" in fields and "License" in fields:
-            for pattern in fields["Files"].split():
-                last = (
-                    pattern if pattern == "*" else pattern.rsplit("/", 1)[-1]
-                )  # installed elsewhere than in the source
-                glob = re.compile(".*".join(map(re.escape, last.split("*"))) + "$")
-                holder = re.sub(r"\s+", " ", fields.get("Copyright", "")).strip()
-                found.append((glob, fields["License"].split("\n")[0].strip(), holder))
+            holder = re.sub(r"\s+", " ", fields.get("Copyright", "")).strip()
+            licence = fields["License"].split("\n")[0].strip()
+            found += [(_file_pattern(pattern), licence, holder) for pattern in fields["Files"].split()]
     return found[::-1]
 
 
