@@ -29,7 +29,7 @@ from paintsundo.conditioning.images import crop_notice, crop_to, open_picture, p
 from paintsundo.conditioning.picture_file import to_rgb
 from paintsundo.diffusion import Guidance, build_scheduler
 from paintsundo.errors import UserError
-from paintsundo.models import set_attention_backend
+from paintsundo.models import set_attention_backend, use_channels_last
 from paintsundo.pipelines.interpolation import (
     InterpolationConditions,
     decode_clip,
@@ -184,6 +184,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         for part in (single, multi):
             for network in part.networks().values() if part is not None else ():
                 set_attention_backend(network, options.runtime.attention)
+                if chosen.type == "cpu":
+                    use_channels_last(network)  # a quarter to a half less time in convolutions
         return pipe
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:  # type: ignore[override]

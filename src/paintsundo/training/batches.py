@@ -81,9 +81,15 @@ class StateClips:
     """Clips for the temporal autoencoder: {"clips": (B, 3, T, H, W) in [−1, 1]}, finished end first."""
 
     def __init__(
-        self, bank: ProcessBank, batch_size: int, frames: int, span: tuple[float, float], permute: float = 0.7
+        self,
+        bank: ProcessBank,
+        batch_size: int,
+        frames: int,
+        span: tuple[float, float],
+        permute: float = 0.7,
+        crop: int | None = None,
     ) -> None:
-        self.bank, self.batch_size, self.frames = bank, batch_size, frames
+        self.bank, self.batch_size, self.frames, self.crop = bank, batch_size, frames, crop
         self.span, self.permute = (float(span[0]), float(span[1])), permute
 
     def __call__(self, generator: torch.Generator) -> Batch:
@@ -91,6 +97,9 @@ class StateClips:
         work = clip_work(self.batch_size, self.frames, self.span, generator)
         permutation = _permutations(self.batch_size, self.permute, generator)
         states = self.bank.states(index, work, permutation)
+        if self.crop is not None:
+            top, left = (int(_integers((side - self.crop) // 8 + 1, 1, generator)) * 8 for side in self.bank.size)
+            states = states[..., top : top + self.crop, left : left + self.crop]
         return {"clips": to_signed(states).transpose(1, 2)}
 
 

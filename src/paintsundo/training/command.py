@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from paintsundo.errors import UserError
 from paintsundo.settings import compose, one_line
 
-LITERAL = ("output", "data.path", "model.autoencoder", "model.tags")
+LITERAL = ("output", "data.path", "model.autoencoder", "model.tags", "model.start")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def missing(config: DictConfig) -> list[str]:
     for folder in [config.data.path, *config.data.also]:
         if folder is not None and not (Path(folder) / "manifest.json").is_file():
             lines.append(f"a data set at {folder}: it has no manifest.json")
-    for key in ("autoencoder", "tags"):
+    for key in ("autoencoder", "tags", "start"):
         if key not in config.model:
             continue
         value = config.model[key]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig
 
+from paintsundo.checkpoints.text_encoders import save_text_encoder, save_tokenizer
 from paintsundo.diffusion import DynamicTSNRScheduler
 from paintsundo.diffusion.loss_weights import UniformWeight
 from paintsundo.diffusion.targets import noisy_and_target
@@ -161,5 +162,7 @@ class MultiFrameModule(PaintsUndoModule):
 
     def export(self, folder: Path, bank: ProcessBank) -> None:
         """Write `unet/`, `vae/`, `text_encoder/`, `tokenizer/`, `image_encoder/` and `image_projection/`."""
-        for name in ("unet", "vae", "text_encoder", "tokenizer", "image_encoder", "image_projection"):
+        for name in ("unet", "vae", "image_encoder", "image_projection"):
             getattr(self, name).save_pretrained(folder / name)
+        save_text_encoder(self.text_encoder, folder / "text_encoder")
+        save_tokenizer(self.tokenizer, folder / "tokenizer")

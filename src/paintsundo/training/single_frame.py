@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from paintsundo.checkpoints.text_encoders import save_text_encoder, save_tokenizer
 from paintsundo.diffusion import KarrasDPMSolverScheduler
 from paintsundo.diffusion.loss_weights import UniformWeight
 from paintsundo.diffusion.targets import noisy_and_target
@@ -148,5 +149,5 @@ class SingleFrameModule(PaintsUndoModule):
         """Write `unet/`, `vae/`, `text_encoder/` and `tokenizer/`."""
         self.unet.save_pretrained(folder / "unet")
         self.vae.save_pretrained(folder / "vae")
-        self.text_encoder.save_pretrained(folder / "text_encoder")
-        self.tokenizer.save_pretrained(folder / "tokenizer")
+        save_text_encoder(self.text_encoder, folder / "text_encoder")
+        save_tokenizer(self.tokenizer, folder / "tokenizer")

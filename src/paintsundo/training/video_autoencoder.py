@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paintsundo.models import VideoAutoencoderKL
+from paintsundo.models import VideoAutoencoderKL, use_channels_last
 from paintsundo.training.bank import ProcessBank, to_signed
 from paintsundo.training.batches import StateClips, clip_work
 from paintsundo.training.module import PaintsUndoModule
@@ -26,6 +26,11 @@ class VideoAutoencoderModule(PaintsUndoModule):
 
     Args:
         network: configuration of `VideoAutoencoderKL`.
+        start: folder whose `vae/` training goes on from; `network` is then not used.
+        train_encoder: also change the encoder; without it the latent space stays as it is, and with it every
+            network trained on those latents.
+        crop: side in pixels of a random square cut from every clip, a multiple of 16; None takes whole pictures.
+        channels_last: keep weights channels-last, which is faster on processors.
         frames: clip length in training; decoding works for any length.
         span: shortest and longest interval of a clip, in shares of the whole work.
         kl_weight, moment_weight, latent_noise: as for the image autoencoder.
@@ -34,6 +39,10 @@ class VideoAutoencoderModule(PaintsUndoModule):
     def __init__(
         self,
         network: dict[str, Any],
+        start: str | None = None,
+        train_encoder: bool = True,
+        crop: int | None = None,
+        channels_last: bool = False,
         frames: int = 8,
         span: tuple[float, float] = (0.08, 0.4),
         kl_weight: float = 1e-4,
@@ -42,7 +51,18 @@ class VideoAutoencoderModule(PaintsUndoModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.vae = VideoAutoencoderKL(**network)
+        self.vae = (
+            VideoAutoencoderKL(**network)
+            if start is None
+            else VideoAutoencoderKL.from_pretrained(Path(start) / "vae").train()
+        )
+        self.train_encoder, self.crop = train_encoder, crop
+        if channels_last:
+            use_channels_last(self.vae)
+        if not train_encoder:
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
+        self.noise_unit = 1.0 if start is None else 1.0 / self.vae.scale_factor
         self.frames, self.span = frames, span
         self.kl_weight, self.moment_weight, self.latent_noise = kl_weight, moment_weight, latent_noise
 
@@ -53,16 +73,20 @@ class VideoAutoencoderModule(PaintsUndoModule):
         return [self.vae.encoder, self.vae.decoder]
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StateClips:
-        return StateClips(bank, batch_size, self.frames, self.span)
+        return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         clips = batch["clips"]
         posterior, hidden = self.vae.encode_distribution(clips)
-        latents = posterior.sample() + self.latent_noise * torch.randn_like(posterior.mean)
+        noise = self.latent_noise * torch.randn_like(posterior.mean)
+        # latents read from a file are scaled; only freshly trained ones have unit deviation as they come
+        latents = posterior.sample() + noise * self.noise_unit
         output = self._decode(latents, hidden, clips.shape[2]).float()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         loss = reconstruction_loss(_frames(output), _frames(clips))
-        total = loss + self.kl_weight * kl + self.moment_weight * moment_penalty(posterior.mean)
+        total = loss
+        if self.train_encoder:
+            total = loss + self.kl_weight * kl + self.moment_weight * moment_penalty(posterior.mean)
         inner = slice(1, -1)
         figures = {
             "loss": total,
@@ -95,7 +119,10 @@ class VideoAutoencoderModule(PaintsUndoModule):
 
     @torch.no_grad()
     def export(self, folder: Path, bank: ProcessBank) -> None:
-        """Write `vae/` with latents × scale factor of unit deviation."""
+        """Write `vae/`, after training from scratch with latents × scale factor of unit deviation."""
+        if not self.train_encoder:
+            self.vae.save_pretrained(folder / "vae")
+            return
         generator = torch.Generator(bank.device).manual_seed(0)
         clips = StateClips(bank, 32, self.frames, self.span)(generator)["clips"]
         mean = torch.cat([self.vae.encode_distribution(piece)[0].mean for piece in clips.split(4)])
