@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 WORKERS ?= 2
 TESTS ?= tests
 PIP_ARGS ?=
-DEMO_INPUT ?= $(firstword $(wildcard examples/*.png))
+DEMO_INPUT ?= examples/chili.png
 DEMO_ARGS ?=
 
 # After installation nothing here needs a network; these make that certain.

@@ -30,6 +30,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         train_encoder: also change the encoder; without it the latent space stays as it is, and with it every
             network trained on those latents.
         crop: side in pixels of a random square cut from every clip, a multiple of 16; None takes whole pictures.
+        static_start: begin with temporal kernels collapsed onto their middle (`collapse_temporal_kernels`).
         channels_last: keep weights channels-last, which is faster on processors.
         frames: clip length in training; decoding works for any length.
         span: shortest and longest interval of a clip, in shares of the whole work.
@@ -42,6 +43,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         start: str | None = None,
         train_encoder: bool = True,
         crop: int | None = None,
+        static_start: bool = False,
         channels_last: bool = False,
         frames: int = 8,
         span: tuple[float, float] = (0.08, 0.4),
@@ -57,6 +59,8 @@ class VideoAutoencoderModule(PaintsUndoModule):
             else VideoAutoencoderKL.from_pretrained(Path(start) / "vae").train()
         )
         self.train_encoder, self.crop = train_encoder, crop
+        if static_start:
+            collapse_temporal_kernels(self.vae.decoder)
         if channels_last:
             use_channels_last(self.vae)
         if not train_encoder:
@@ -86,7 +90,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         loss = reconstruction_loss(_frames(output), _frames(clips))
         total = loss
         if self.train_encoder:
-            total = loss + self.kl_weight * kl + self.moment_weight * moment_penalty(posterior.mean)
+            total = loss + self.kl_weight * kl + self.moment_weight * moment_penalty(posterior.mean / self.noise_unit)
         inner = slice(1, -1)
         figures = {
             "loss": total,
@@ -134,3 +138,17 @@ class VideoAutoencoderModule(PaintsUndoModule):
 def _frames(clips: Tensor) -> Tensor:
     """(B, C, T, H, W) → (B·T, C, H, W)."""
     return clips.transpose(1, 2).flatten(0, 1)
+
+
+@torch.no_grad()
+def collapse_temporal_kernels(network: nn.Module) -> None:
+    """Move every temporal kernel (…, 3, 1, 1) onto its middle tap, in place.
+
+    Still pictures decode as before, but for the first and last frame; no frame sees its neighbours any more. Without
+    it an autoencoder learns first to mix neighbours, and frames of abrupt changes come out as ghosts of each other.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            total = module.weight.sum(2)
+            module.weight.zero_()
+            module.weight[:, :, module.weight.shape[2] // 2] = total
