@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import save_file
 
 from paintsundo.checkpoints.lora import merge_lora
@@ -69,10 +70,29 @@ def test_the_same_as_peft(tmp_path: Path, unets) -> None:
     torch.testing.assert_close(unet.get_submodule(ATTENTION).weight, merged)
 
 
+def test_a_file_that_diffusers_wrote_keeps_its_alpha(tmp_path: Path, unets) -> None:
+    unet = unets[0]
+    adapted = SingleFrameUNet.from_pretrained(TINY / "single_frame" / "unet")
+    adapted.add_adapter(LoraConfig(r=2, lora_alpha=6, target_modules=["to_q"], init_lora_weights=False))
+    adapted.save_lora_adapter(tmp_path, weight_name="style.safetensors")
+    merge_lora(tmp_path / "style.safetensors", unets)
+    adapted.fuse_lora()
+    merged = adapted.get_submodule(ATTENTION).base_layer.weight
+    torch.testing.assert_close(unet.get_submodule(ATTENTION).weight, merged)
+
+
 @pytest.mark.parametrize(
     ("tensors", "told"),
     [
         ({"something.weight": torch.zeros(2, 2)}, "holds no LoRA"),
+        (
+            {
+                f"{ATTENTION}.lora_A.weight": torch.zeros(2, 4),
+                f"{ATTENTION}.lora_B.weight": torch.zeros(4, 2),
+                f"{ATTENTION}.lora_magnitude_vector": torch.zeros(4),
+            },
+            "more than low-rank pairs",
+        ),
         ({"nowhere.lora_A.weight": torch.zeros(2, 4), "nowhere.lora_B.weight": torch.zeros(4, 2)}, "nowhere"),
         (
             {f"{ATTENTION}.lora_A.weight": torch.zeros(2, 5), f"{ATTENTION}.lora_B.weight": torch.zeros(4, 2)},

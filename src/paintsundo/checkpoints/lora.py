@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from paintsundo.errors import UserError
@@ -24,7 +26,8 @@ _PREFIXES = ("base_model.model.", "unet.", "single_frame.", "multi_frame.")
 def merge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0) -> int:
     """Add the low-rank updates of a safetensors file to the weights of the networks whose layers it names.
 
-    W ← W + scale · (alpha / rank) · up · down (Hu et al. 2021), with alpha = rank where the file has none.
+    W ← W + scale · (alpha / rank) · up · down (Hu et al. 2021). alpha is a tensor beside the factors, or what
+    diffusers writes of peft's configuration into the file's header, or else the rank.
 
     Args:
         file: a safetensors file with peft's or diffusers' names.
@@ -35,7 +38,8 @@ def merge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0) ->
         the number of changed layers.
 
     Raises:
-        UserError: the file is missing, holds no LoRA, or names layers or shapes that no network has.
+        UserError: the file is missing, holds no LoRA or something beside it, or names layers or shapes that no
+            network has.
     """
     if not file.is_file():
         raise UserError(f"models.lora: the file {file} does not exist")
@@ -43,6 +47,10 @@ def merge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0) ->
     layers = _layers(tensors)
     if not layers:
         raise UserError(f"models.lora: {file} holds no LoRA weights")
+    used = {stem + suffix for stem in layers for pair in _SUFFIXES for suffix in (*pair, ".alpha")}
+    if unused := sorted(set(tensors) - used):
+        raise UserError(f"models.lora: {file} holds more than low-rank pairs, such as {unused[0]}")
+    header_alpha = _header_alpha(file)
     targets = list(networks)
     updates = []
     for name, (down, up, alpha) in layers.items():
@@ -50,7 +58,8 @@ def merge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0) ->
         if weight is None:
             raise UserError(f"models.lora: {file} changes {name}, which neither UNet has")
         rank = down.shape[0]
-        update = (up.flatten(1).float() @ down.flatten(1).float()) * (scale * (alpha or rank) / rank)
+        strength = next((value for value in (alpha, header_alpha) if value is not None), rank)
+        update = (up.flatten(1).float() @ down.flatten(1).float()) * (scale * strength / rank)
         if update.numel() != weight.numel() or up.shape[0] != weight.shape[0]:
             raise UserError(f"models.lora: {file} does not fit {name}, whose weight is {tuple(weight.shape)}")
         updates.append((weight, update))
@@ -73,6 +82,20 @@ def _layers(
                 alpha = tensors.get(stem + ".alpha")
                 layers[stem] = (down, up, None if alpha is None else float(alpha))
     return layers
+
+
+def _header_alpha(file: Path) -> float | None:
+    """The `lora_alpha` of all layers that diffusers writes into a file's metadata; None if it says nothing."""
+    with safe_open(file, framework="pt") as stream:
+        text = (stream.metadata() or {}).get("lora_adapter_metadata")
+    try:
+        settings = {key.rpartition(".")[2]: value for key, value in json.loads(text or "{}").items()}
+    except (ValueError, AttributeError):
+        return None
+    if any(settings.get(key) for key in ("alpha_pattern", "use_rslora", "use_dora")):
+        raise UserError(f"models.lora: {file} scales its layers in a way that is not supported here")
+    alpha = settings.get("lora_alpha")
+    return float(alpha) if isinstance(alpha, int | float) else None
 
 
 def _find(name: str, networks: list[Any]) -> torch.Tensor | None:
