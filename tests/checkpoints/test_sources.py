@@ -1,5 +1,6 @@
 """Where checkpoints are found, without any network."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +53,24 @@ class TestHub:
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
         assert resolve("owner/model", "single_frame") == TINY / "single_frame"
+
+    @pytest.mark.parametrize("lost", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
+    def test_a_download_without_all_weights_is_completed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lost: str
+    ) -> None:
+        interrupted = tmp_path / "cached"
+        shutil.copytree(TINY / "single_frame", interrupted)
+        (interrupted / lost).unlink()
+
+        def download(repository, local_files_only=False, **options):
+            return str(interrupted if local_files_only else TINY / "single_frame")
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+        assert resolve("owner/model", "single_frame") == TINY / "single_frame"
+
+    def test_impossible_id(self) -> None:
+        with pytest.raises(UserError, match="neither a folder nor a hub id"):
+            resolve("owner/a--b", "tagger")
 
     def test_offline_and_not_cached(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def download(repository, **options):

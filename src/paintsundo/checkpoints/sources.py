@@ -68,6 +68,18 @@ def missing_files(folder: Path, kind: str) -> list[str]:
     return [name for name in REQUIRED_FILES[kind] if not (folder / name).is_file()]
 
 
+def _without_weights(folder: Path, kind: str) -> list[str]:
+    """Networks of a checkpoint whose weights, or some of their shards, are not there."""
+    networks = [name for name in _SUBFOLDERS[kind] if f"{name}/config.json" in REQUIRED_FILES[kind]]
+    lacking = []
+    for name in networks:
+        files = {file.name for file in (folder / name).glob("*.safetensors") if file.is_file()}
+        shards = next((re.fullmatch(r".*-of-(\d+)\.safetensors", file) for file in sorted(files)), None)
+        if not files or (shards and len(files) < int(shards[1])):
+            lacking.append(name)
+    return lacking
+
+
 def _from_hub(repository: str, kind: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -78,10 +90,13 @@ def _from_hub(repository: str, kind: str) -> Path:
         cached = Path(
             snapshot_download(repository, allow_patterns=patterns, ignore_patterns=ignored, local_files_only=True)
         )
-        if not missing_files(cached, kind):
+        # An interrupted download leaves the small files of a checkpoint without its weights.
+        if not missing_files(cached, kind) and not _without_weights(cached, kind):
             return cached
     except LocalEntryNotFoundError:
         pass
+    except ValueError:
+        raise UserError(f"models.{kind}: {repository} is neither a folder nor a hub id") from None
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns, ignore_patterns=ignored))
     except HfHubHTTPError as error:
