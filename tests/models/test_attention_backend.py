@@ -1,14 +1,19 @@
 """Ways to compute attention: equal results, for every network."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from diffusers.models.attention_processor import SlicedAttnProcessor
+from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
 from small_networks import CASES, randomise
 
 from paintsundo.models import attention as attention_module
+from paintsundo.models import attention_backend as backend_module
 from paintsundo.models import set_attention_backend
 from paintsundo.models.attention import attend
+from paintsundo.models.attention_backend import xformers_fault
 
 
 def naive(q, k, v, heads, causal):
@@ -69,6 +74,25 @@ def test_xformers_that_cannot_run_falls_back():
     with pytest.warns(UserWarning, match="xformers attention cannot run here .*: using sdpa"):
         assert set_attention_backend(network, "xformers") == "sdpa"
     assert {m.attention_backend for m in network.modules() if hasattr(m, "attention_backend")} == {"sdpa"}
+
+
+def test_xformers_is_tried_where_the_network_will_compute(monkeypatch):
+    """Networks may wait on the CPU for their turn on a GPU."""
+    library = SimpleNamespace(memory_efficient_attention=lambda q, k, v: q)
+    monkeypatch.setitem(sys.modules, "xformers", SimpleNamespace(ops=library))
+    monkeypatch.setitem(sys.modules, "xformers.ops", library)
+    network = CASES["unet_3d"].network()
+    assert "'cpu'" in xformers_fault(network)
+    assert "'cpu'" not in (xformers_fault(network, torch.device("cuda")) or "")
+
+
+def test_heads_too_wide_for_xformers_go_through_sdpa(monkeypatch):
+    wide = torch.randn(1, 5, 512)
+    torch.testing.assert_close(attend(wide, wide, wide, 1, "xformers"), attend(wide, wide, wide, 1, "sdpa"))
+    monkeypatch.setattr(backend_module, "xformers_fault", lambda *_: None)
+    vae = AutoencoderKL(block_out_channels=(512,), layers_per_block=1)
+    assert set_attention_backend(vae, "xformers") == "xformers"
+    assert isinstance(vae.encoder.mid_block.attentions[0].processor, AttnProcessor2_0)
 
 
 def test_unknown_backend():

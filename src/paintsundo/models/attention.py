@@ -17,6 +17,8 @@ AttentionBackend = Literal["sdpa", "xformers", "sliced"]
 MAX_FUSED_BATCH = 65535
 # Scores held at once by the "sliced" backend: 2²⁴ float32 values are 64 MiB.
 MAX_SLICED_SCORES = 2**24
+# xformers has no kernel for wider heads on every card; the autoencoders' one head of 512 goes through SDPA.
+MAX_XFORMERS_WIDTH = 256
 
 
 def attend(
@@ -46,7 +48,7 @@ def attend(
         return torch.cat([attend(q, k, v, heads, backend, causal) for q, k, v in chunks])
     # Heads become a dimension by view and transposition only: fused kernels take the strides as they are.
     q, k, v = (x.unflatten(-1, (heads, -1)) for x in (query, key, value))
-    if backend == "xformers":
+    if backend == "xformers" and q.shape[-1] <= MAX_XFORMERS_WIDTH:
         from xformers.ops import LowerTriangularMask, memory_efficient_attention
 
         return memory_efficient_attention(q, k, v, attn_bias=LowerTriangularMask() if causal else None).flatten(2)
