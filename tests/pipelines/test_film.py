@@ -14,6 +14,8 @@ from paintsundo import PaintsUndoOutput, PaintsUndoPipeline
 from paintsundo.diffusion import build_scheduler
 from paintsundo.errors import UserError
 from paintsundo.pipelines import film
+from paintsundo.pipelines.film import bucket_notice
+from paintsundo.pipelines.options import VideoOptions
 from paintsundo.pipelines.placement import Placement
 from tiny_models import drawing
 
@@ -169,6 +171,15 @@ def test_bucket_is_the_one_nearest_to_the_first_keyframe(
     # Own keyframes may differ in size; the film has one.
     mixed = [keyframes[0], keyframes[1].resize((70, 90)), keyframes[2]]
     assert pipe.interpolate(mixed).shape == (14, 16, 24, 3)
+
+
+def test_what_the_film_cuts_off_is_told() -> None:
+    options = VideoOptions()
+    notice = bucket_notice([Image.new("RGB", (512, 640))], options)  # 384x480, of which 384x448 is kept
+    assert notice is not None
+    assert "512x640" in notice
+    assert "7 % of the height" in notice
+    assert bucket_notice([Image.new("RGB", (512, 320)), Image.new("RGB", (1024, 640))], options) is None
 
 
 def test_steps_can_be_watched_and_changed(pipe: PaintsUndoPipeline) -> None:

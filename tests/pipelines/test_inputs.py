@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from paintsundo.errors import UserError
+from paintsundo.pipelines.batch import _keyframe_files
 from paintsundo.pipelines.inputs import find_pictures
 
 
@@ -65,3 +66,14 @@ def test_any_existing_file_may_be_a_picture(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path, value: str) -> None:
     with pytest.raises(UserError):
         find_pictures(str(tmp_path / value))
+
+
+def test_own_keyframes_are_ordered_by_number_then_by_name(tmp_path: Path) -> None:
+    files(tmp_path, "10.png", "9.png", "9b.png", "colour.png", "ink.png", "blank.png", "ink 2.png")
+    ordered = [file.stem for file in _keyframe_files(str(tmp_path))]
+    assert ordered == ["9", "9b", "10", "blank", "colour", "ink 2", "ink"]
+
+
+def test_a_keyframe_folder_without_pictures_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^keyframes\.folder: .* has no pictures"):
+        _keyframe_files(str(tmp_path))

@@ -30,6 +30,8 @@ def make_films(options: InferOptions) -> int:
     """
     choose_device(options.runtime.device)
     inputs = _inputs(options)
+    if options.keyframes.folder is None and not inputs.many:
+        open_picture(inputs.pictures[0][0])  # a bad picture is told before any checkpoint is fetched
     models = ModelSet(options)
     for name in inputs.skipped:
         say(f"skipped {name}: not a picture file")
@@ -84,8 +86,13 @@ def _keyframe_files(folder: str) -> list[Path]:
     """Pictures of a folder in the order of their names, numbers in them counted: 2 comes before 10."""
     if not Path(folder).is_dir():
         raise UserError(f"keyframes.folder: the folder {folder} does not exist")
-    files = [file for file, _ in find_pictures(folder).pictures]
-    return sorted(files, key=lambda file: [part.zfill(20) for part in re.split(r"(\d+)", file.name)])
+    files = [file for file, _ in find_pictures(folder, "keyframes.folder").pictures]
+    return sorted(files, key=_numbered)
+
+
+def _numbered(file: Path) -> list[str]:
+    # Only the numbers are padded: words keep their alphabetical order.
+    return [part.zfill(20) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
 
 
 def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:

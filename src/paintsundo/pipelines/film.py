@@ -183,7 +183,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
             merge_lora(Path(options.models.lora), unets, options.models.lora_scale)
         for part in (single, multi):
             for network in part.networks().values() if part is not None else ():
-                set_attention_backend(network, options.runtime.attention)
+                set_attention_backend(network, options.runtime.attention, chosen)
                 if chosen.type == "cpu":
                     use_channels_last(network)  # a quarter to a half less time in convolutions
         return pipe
@@ -482,6 +482,14 @@ def fit_picture(image: Image.Image, options: KeyframeOptions) -> np.ndarray:
 def fit_notice(image: Image.Image, options: KeyframeOptions) -> str | None:
     """One line saying what a crop removes; None if nothing is."""
     return crop_notice(np.asarray(image), options.width, options.height) if options.fit == "crop" else None
+
+
+def bucket_notice(keyframes: Sequence[Image.Image], options: VideoOptions) -> str | None:
+    """One line saying what the film cuts off its keyframes; None if nothing is."""
+    height, width = choose_bucket(keyframes[0].height, keyframes[0].width, options.buckets)
+    notices = (crop_notice(np.asarray(keyframe), width, height) for keyframe in keyframes)
+    notice = next((found for found in notices if found is not None), None)
+    return None if notice is None else f"for the film, keyframes are {notice}"
 
 
 def _passes(scheduler: Any, options: KeyframeOptions | VideoOptions) -> int:

@@ -30,10 +30,10 @@ class Inputs:
     many: bool = False
 
 
-def find_pictures(value: str) -> Inputs:
+def find_pictures(value: str, option: str = "input") -> Inputs:
     """Resolve a picture, a folder of pictures (those directly in it), or a glob pattern.
 
-    A name that exists is never taken for a pattern, whatever its characters.
+    A name that exists is never taken for a pattern, whatever its characters. `option` is what errors name.
 
     Raises:
         UserError: nothing is there, or a folder or pattern without pictures.
@@ -48,11 +48,11 @@ def find_pictures(value: str) -> Inputs:
         files = sorted(Path(match) for match in glob.glob(value, recursive=True) if os.path.isfile(match))
         what = f"the pattern {value}"
     else:
-        raise UserError(f"input: {value} does not exist")
+        raise UserError(f"{option}: {value} does not exist")
     suffixes = _picture_suffixes()
     pictures = [file for file in files if file.suffix.lower() in suffixes]
     if not pictures:
-        raise UserError(f"input: {what} has no pictures")
+        raise UserError(f"{option}: {what} has no pictures")
     skipped = [file.name for file in files if file.suffix.lower() not in suffixes]
     return Inputs(list(zip(pictures, _output_names(pictures), strict=True)), skipped, many=True)
 

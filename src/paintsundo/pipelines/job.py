@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from paintsundo.conditioning.text import prompt_notice
-from paintsundo.pipelines.film import PaintsUndoPipeline, fit_notice
+from paintsundo.pipelines.film import PaintsUndoPipeline, bucket_notice, fit_notice
 from paintsundo.pipelines.interpolation import frame_positions
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions
@@ -123,8 +123,12 @@ def _make_keyframes(job: Job, prompt: str, options: InferOptions, models: ModelS
 def _make_frames(job: Job, options: InferOptions, models: ModelSet, provenance: Provenance) -> None:
     folder = job.folder
     pipe = _pipe(job, models)
+    keyframes = folder.saved_keyframes()
+    notice = bucket_notice(keyframes, options.video)
+    if notice is not None:
+        say(f"{job.file}: {notice}")
     with _timed(folder, "conditions"):
-        conditions = pipe.prepare_interpolation(folder.saved_keyframes(), options.video)
+        conditions = pipe.prepare_interpolation(keyframes, options.video)
     clips = folder.saved_clips()
     if clips:
         say(f"{folder.path}: {len(clips)} of {conditions.pairs} pairs were finished before")

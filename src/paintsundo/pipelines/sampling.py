@@ -50,12 +50,15 @@ def denoise(
             "sample": scheduler.scale_model_input(sample, timestep),
             "timestep": timestep.expand(len(sample)),
         }
+        output = None
         try:
             output = guidance(predict, inputs, cond, uncond)
         except torch.OutOfMemoryError:
             if not guidance.batched or not guidance.active:
                 raise
-            # Two passes in a row give the same values and need half of the memory.
+        if output is None:
+            # Two passes in a row give the same values and need half of the memory. Tried only here, because the
+            # exception holds the failed pass's activations until it is dealt with.
             guidance = dataclasses.replace(guidance, batched=False)
             torch.cuda.empty_cache()
             output = guidance(predict, inputs, cond, uncond)
