@@ -395,7 +395,7 @@ class TestInput:
         keyframe = pictures(output / "wide" / "keyframes")[0]
         assert (keyframe[0] == 255).all()
         assert (keyframe[24] == 0).all()
-        assert "cropped" not in capsys.readouterr().err
+        assert "cropped from 90x30" not in capsys.readouterr().err
 
     def test_crop_is_told(self, tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
         drawing(90, 30).save(tmp_path / "wide.png")
@@ -480,6 +480,12 @@ class TestUserErrors:
             ("video.formats=[avi]", "webp"),
             ("video.fps=0", "video.fps"),
             ("keyframes.fit=stretch", "pad"),
+            ("keyframes.guidance_scale=nan", "keyframes.guidance_scale"),
+            ("video.guidance_scale=inf", "video.guidance_scale"),
+            ("video.guidance_rescale=2", "video.guidance_rescale"),
+            ("models.lora_scale=nan", "models.lora_scale"),
+            ("video.formats=gif", "written [a,b]"),
+            ("prompt=???", "three question marks"),
             ("keyframes.seed=-5", "keyframes.seed"),
             ("keyframes.scheduler.rho=x", "keyframes.scheduler"),
             ("runtime.device=cuda:99", "cuda:99"),

@@ -69,6 +69,9 @@ def split_literals(arguments: Sequence[str], literal_keys: Collection[str]) -> t
             raise UserError(f"{argument!r} is not understood: options are written name=value, as in input=PICTURE")
         if key.strip() in literal_keys:
             literals[key.strip()] = None if value == "null" else unquote(value)
+            if literals[key.strip()] == "???":
+                # To OmegaConf this means "not given", and it has no other way to write it.
+                raise UserError(f"{argument}: three question marks alone cannot be a value; for a pattern, say ./???")
         else:
             overrides.append(argument)
     return literals, overrides
@@ -102,6 +105,8 @@ def as_schema(config: DictConfig, schema: type[Schema]) -> Schema:
         key = getattr(error, "full_key", None)
         message = one_line(getattr(error, "msg", None) or error)
         message = re.sub(r" full_key: .*$", "", message)
+        if "is not a ListConfig" in message:
+            message = "a list is needed, written [a,b]"
         raise UserError(f"{key}: {message}" if key else message) from error
     assert isinstance(result, schema)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,7 @@ class InferOptions:
             raise UserError("output is missing: output=DIR, the folder to write to")
         check_keyframes(self.keyframes)
         check_video(self.video)
+        _finite("models.lora_scale", self.models.lora_scale)
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
         _one_of("runtime.memory", self.runtime.memory, ("auto", "high", "low"))
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
@@ -126,6 +128,7 @@ def check_keyframes(options: KeyframeOptions) -> None:
         if getattr(options, name) < 1:
             raise UserError(f"keyframes.{name} is {getattr(options, name)}: it must be at least 1 pixel")
     _steps("keyframes.num_inference_steps", options.num_inference_steps)
+    _finite("keyframes.guidance_scale", options.guidance_scale)
     _seed("keyframes.seed", options.seed)
     _one_of("keyframes.fit", options.fit, ("crop", "pad"))
 
@@ -133,6 +136,9 @@ def check_keyframes(options: KeyframeOptions) -> None:
 def check_video(options: VideoOptions) -> None:
     """Raise UserError for impossible video options (bucket sizes are checked against the models later)."""
     _steps("video.num_inference_steps", options.num_inference_steps)
+    _finite("video.guidance_scale", options.guidance_scale)
+    if not 0 <= options.guidance_rescale <= 1:
+        raise UserError(f"video.guidance_rescale is {options.guidance_rescale}: from 0 to 1 is possible")
     _seed("video.seed", options.seed)
     _one_of("video.attention_window", options.attention_window, ("none", "prv", "first", "roll"))
     if not options.buckets:
@@ -153,6 +159,11 @@ def check_video(options: VideoOptions) -> None:
 def _steps(name: str, value: int) -> None:
     if not 1 <= value <= NUM_TRAIN_TIMESTEPS:
         raise UserError(f"{name} is {value}: from 1 to {NUM_TRAIN_TIMESTEPS} steps are possible")
+
+
+def _finite(name: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(f"{name} is {value}: a finite number is needed")
 
 
 def _seed(name: str, value: int) -> None:
