@@ -8,7 +8,11 @@ from collections.abc import Callable
 from paintsundo.errors import UserError
 
 
-def exit_code(command: Callable[[], int]) -> int:
+def exit_code(
+    command: Callable[[], int],
+    interrupted: str = "interrupted; the same command goes on where it stopped",
+    memory_advice: str = "runtime.memory=low and smaller sizes need less",
+) -> int:
     """Run a command and turn what the user or the machine may cause into one line and an exit code.
 
     Anything else is a fault of the program and keeps its traceback.
@@ -18,7 +22,7 @@ def exit_code(command: Callable[[], int]) -> int:
     except UserError as error:
         return _told(str(error), 2)
     except KeyboardInterrupt:
-        return _told("interrupted; the same command goes on where it stopped", 130)
+        return _told(interrupted, 130)
     except MemoryError:
         return _told("not enough memory", 1)
     except OSError as error:
@@ -28,7 +32,7 @@ def exit_code(command: Callable[[], int]) -> int:
     except RuntimeError as error:
         # By name: commands that never compute do not import torch.
         if type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error):
-            return _told("not enough memory on the device; runtime.memory=low and smaller sizes need less", 1)
+            return _told(f"not enough memory on the device; {memory_advice}", 1)
         raise
 
 

@@ -45,12 +45,19 @@ class ProcessBank:
         cls, parts: Iterable[tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]], device: torch.device | str
     ) -> ProcessBank:
         """One bank of several data sets, each as `data.shards.load_arrays` reads it (uint8 (P, S, H, W, 3),
-        uint16 (P, S, H, W), records); processes of fewer stages get ones that are never revealed."""
+        uint16 (P, S, H, W), records); processes of fewer stages get ones that are never revealed.
+
+        Raises:
+            UserError: no process at all, or pictures of different sizes.
+        """
         loaded = [part for part in parts if len(part[0])]
         if not loaded:
             raise UserError("the data set has no processes of this split")
         most = max(pictures.shape[1] for pictures, _, _ in loaded)
         total = sum(len(pictures) for pictures, _, _ in loaded)
+        sizes = {pictures.shape[2:4] for pictures, _, _ in loaded}
+        if len(sizes) > 1:
+            raise UserError(f"the data sets have pictures of different sizes: {sorted(sizes)}")
         height, width = loaded[0][0].shape[2:4]
         joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8, device=device)
         reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16, device=device)

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from paintsundo.errors import UserError
 from paintsundo.training.bank import PERMUTATIONS, ProcessBank, operation_step_of, to_signed
 
 Batch = dict[str, Any]
+
+
+def seed_of(seed: int, number: int) -> int:
+    """A seed for one of many streams, 64 bits well mixed: torch's generator for processors takes the low 32 only."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0])
 
 
 class Batches(IterableDataset):
@@ -24,8 +31,7 @@ class Batches(IterableDataset):
     def __iter__(self) -> Iterator[Batch]:
         number = self.start
         while True:
-            generator = torch.Generator(self.device).manual_seed((self.seed << 32) + number)
-            yield self.make(generator)
+            yield self.make(torch.Generator(self.device).manual_seed(seed_of(self.seed, number)))
             number += 1
 
 
@@ -78,7 +84,11 @@ class StatePictures:
 
 
 class StateClips:
-    """Clips for the temporal autoencoder: {"clips": (B, 3, T, H, W) in [−1, 1]}, finished end first."""
+    """Clips for the temporal autoencoder: {"clips": (B, 3, T, H, W) in [−1, 1]}, finished end first.
+
+    Raises:
+        UserError: `crop` does not fit the pictures.
+    """
 
     def __init__(
         self,
@@ -89,6 +99,8 @@ class StateClips:
         permute: float = 0.7,
         crop: int | None = None,
     ) -> None:
+        if crop is not None and (crop < 1 or crop % 16 or crop > min(bank.size)):
+            raise UserError(f"crop must be a multiple of 16 within pictures of {bank.size}, not {crop}")
         self.bank, self.batch_size, self.frames, self.crop = bank, batch_size, frames, crop
         self.span, self.permute = (float(span[0]), float(span[1])), permute
 
@@ -177,9 +189,15 @@ class LatentClips:
     """For the multi-frame model: {"latents" (B, C, T, h, w), "ends" (B, 3, 2, H, W) in [−1, 1]}, finished end first.
 
     A clip takes every n-th entry of the grid, n drawn from `strides`.
+
+    Raises:
+        UserError: the longest clips do not fit into the grid.
     """
 
     def __init__(self, grid: LatentGrid, batch_size: int, frames: int, strides: list[int]) -> None:
+        positions = grid.work.shape[1]
+        if positions <= max(strides) * (frames - 1):
+            raise UserError(f"{frames} frames {max(strides)} apart do not fit into {positions} positions")
         self.grid, self.batch_size, self.frames = grid, batch_size, frames
         self.strides = torch.tensor(strides, device=grid.bank.device)
 

@@ -12,6 +12,7 @@ from einops import rearrange
 from PIL import Image
 
 from paintsundo.training.bank import ProcessBank
+from paintsundo.training.batches import seed_of
 from paintsundo.training.ema import ExponentialMovingAverage
 from paintsundo.training.module import PaintsUndoModule
 
@@ -25,7 +26,7 @@ class StepSeed(lightning.Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *args: Any
     ) -> None:
-        torch.manual_seed((self.seed << 24) + trainer.global_step)
+        torch.manual_seed(seed_of(self.seed, trainer.global_step))
 
 
 class Samples(lightning.Callback):

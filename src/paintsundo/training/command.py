@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from paintsundo.command_line import exit_code
 from paintsundo.errors import UserError
-from paintsundo.settings import compose, one_line
+from paintsundo.settings import compose, split_literals
+
+if TYPE_CHECKING:
+    from paintsundo.training.module import PaintsUndoModule
 
 LITERAL = ("output", "data.path", "model.autoencoder", "model.tags", "model.start")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run `train` with `name=value` arguments; returns the exit code (0, or 2 for a user's error, 130 for Ctrl-C)."""
-    try:
-        config = compose("train", sys.argv[1:] if arguments is None else arguments, literal_keys=LITERAL)
-        check(config)
-        if config.dry_run:
-            print(describe(config))
-            return 0
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(
+        lambda: run(given),
+        interrupted="interrupted; the same command goes on from the last checkpoint",
+        memory_advice="a smaller batch_size needs less",
+    )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compose the configuration and train, or only tell it (`dry_run=true`).
+
+    Raises:
+        UserError: an option is unknown or impossible, or something it names is missing or unusable.
+    """
+    config = configure(arguments)
+    check(config)
+    if config.dry_run:
+        print(describe(config))
+    else:
         train(config)
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
     return 0
+
+
+def configure(arguments: Sequence[str]) -> DictConfig:
+    """The configuration of `name=value` arguments.
+
+    Raises:
+        UserError: an option is unknown, or not one of the experiment's model.
+    """
+    literals, others = split_literals(arguments, LITERAL)
+    known = compose("train", others)
+    for key in literals:
+        group, _, name = key.rpartition(".")
+        if group == "model" and (known.model is None or name not in known.model):
+            raise UserError(
+                f"unknown option {key}: "
+                + ("no experiment is chosen" if known.model is None else "this experiment has none")
+            )
+    return compose("train", arguments, LITERAL)
 
 
 def missing(config: DictConfig) -> list[str]:
@@ -64,10 +95,11 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: something is missing or impossible.
     """
-    if config.max_steps < 1:
-        raise UserError(f"max_steps must be at least 1, not {config.max_steps}")
-    if config.batch_size < 1:
-        raise UserError(f"batch_size must be at least 1, not {config.batch_size}")
+    for name in ("max_steps", "batch_size", "sample_every", "sample_count", "checkpoint_every", "log_every"):
+        if type(config[name]) is not int or config[name] < 1:
+            raise UserError(f"{name} must be a whole number and at least 1, not {config[name]!r}")
+    if type(config.seed) is not int or config.seed < 0:
+        raise UserError(f"seed must be a whole number and at least 0, not {config.seed!r}")
     lines = missing(config)
     if lines and not config.dry_run:
         raise UserError("missing: " + "; ".join(lines))
@@ -80,11 +112,27 @@ def describe(config: DictConfig) -> str:
     return OmegaConf.to_yaml(config, resolve=False) + verdict
 
 
+def build(config: DictConfig) -> PaintsUndoModule:
+    """The module of a configuration.
+
+    Raises:
+        UserError: a folder or file that it names cannot be used.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(config.model, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
 def train(config: DictConfig) -> Path:
     """Train as configured, resuming from the last checkpoint in the output folder; returns `DIR/final`."""
     import lightning
     import torch
-    from hydra.utils import instantiate
     from lightning.pytorch.callbacks import ModelCheckpoint
     from lightning.pytorch.loggers import CSVLogger
     from torch.utils.data import DataLoader
@@ -94,7 +142,6 @@ def train(config: DictConfig) -> Path:
     from paintsundo.training.batches import Batches
     from paintsundo.training.callbacks import Samples, StepSeed
     from paintsundo.training.ema import ExponentialMovingAverage
-    from paintsundo.training.module import PaintsUndoModule
 
     started = time.monotonic()
     torch.set_float32_matmul_precision("high")
@@ -106,6 +153,7 @@ def train(config: DictConfig) -> Path:
     OmegaConf.save(config, folder / "config.yaml")
     lightning.seed_everything(config.seed, verbose=False)
 
+    module = build(config)
     workers, limit = config.data.workers, config.data.limit
     folders = [Path(config.data.path), *map(Path, config.data.also)]
     bank = ProcessBank.join((load_arrays(f, workers, None, "train") for f in folders), device).shuffle(0, limit)
@@ -116,7 +164,6 @@ def train(config: DictConfig) -> Path:
         flush=True,
     )
 
-    module: PaintsUndoModule = instantiate(config.model, _convert_="all")
     module.max_minutes = config.max_minutes
     module.prepare(bank)
     print(f"ready after {time.monotonic() - started:.0f} s", flush=True)
@@ -147,12 +194,21 @@ def train(config: DictConfig) -> Path:
     if last.is_file():
         batches.start = int(torch.load(last, weights_only=True, map_location="cpu")["global_step"])
         resume = {"ckpt_path": last, "weights_only": True}
+        log = folder / "log" / "metrics.csv"
+        if log.is_file():  # the logger begins a new one
+            log.rename(log.with_name(f"metrics_before_{batches.start:06d}.csv"))
         print(f"going on from step {batches.start}", flush=True)
     fit_started = time.monotonic()
-    trainer.fit(module, DataLoader(batches, batch_size=None), **resume)
-    seconds = time.monotonic() - fit_started
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, DataLoader(batches, batch_size=None), **resume)
+    except SystemExit:  # lightning's answer to Ctrl-C, which it also switches off
+        signal.signal(signal.SIGINT, handler)
+        if not trainer.interrupted:
+            raise
     if trainer.interrupted:
         raise KeyboardInterrupt
+    seconds = time.monotonic() - fit_started
 
     module.to(bank.device)
     final = folder / "final"

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from paintsundo.checkpoints.image_vae import load_image_vae
 from paintsundo.checkpoints.text_encoders import save_text_encoder, save_tokenizer
 from paintsundo.diffusion import KarrasDPMSolverScheduler
 from paintsundo.diffusion.loss_weights import UniformWeight
@@ -56,7 +56,7 @@ class SingleFrameModule(PaintsUndoModule):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.vae = AutoencoderKL.from_pretrained(Path(autoencoder) / "vae").requires_grad_(False).eval()
+        self.vae = load_image_vae(Path(autoencoder) / "vae").requires_grad_(False)
         self.unet = SingleFrameUNet(**network)
         with open(tags, newline="", encoding="utf-8") as stream:
             self.vocabulary = [row["name"] for row in csv.DictReader(stream)]
