@@ -35,6 +35,16 @@ def test_words_of_the_training_texts_are_short(tokenizer) -> None:
     assert len(tokenizer("unheard").input_ids) > 2 + 2
 
 
+def test_equal_texts_give_equal_vocabularies(tmp_path: Path) -> None:
+    texts = ["yellow", "blue", "face", "hat", r"smile \(open\)"] * 2  # full of ties
+    files = set()
+    for number in range(20):
+        folder = tmp_path / str(number)
+        train_tokenizer(texts, 900, folder)
+        files.add((folder / "vocab.json").read_bytes() + (folder / "merges.txt").read_bytes())
+    assert len(files) == 1
+
+
 def test_saved_tokenizers_read_the_same(tokenizer, tmp_path: Path) -> None:
     save_tokenizer(tokenizer, tmp_path)
     again = load_tokenizer(tmp_path)

@@ -39,7 +39,8 @@ def prompt_from_tags(tags: Iterable[str], vocabulary: Sequence[str]) -> str:
 def train_tokenizer(texts: Iterable[str], size: int, folder: Path) -> CLIPTokenizer:
     """Train a CLIP-style byte-pair vocabulary of at most `size` entries on `texts` and save it to `folder`.
 
-    The two special tokens come last, as in the published tokenizers; padding is the end token.
+    The two special tokens come last, as in the published tokenizers; padding is the end token. Equal texts give
+    equal vocabularies: a run that goes on trains its tokenizer again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
@@ -47,17 +48,20 @@ def train_tokenizer(texts: Iterable[str], size: int, folder: Path) -> CLIPTokeni
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # Every byte must exist both inside and at the end of a word, whatever the texts hold. The trainer would number
+    # ends as it meets them, in random order, and break ties by those numbers: special tokens it numbers first.
+    ends = [byte + "</w>" for byte in alphabet]
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(alphabet) - 2,
+        vocab_size=size - 2,
         initial_alphabet=alphabet,
+        special_tokens=ends,
         end_of_word_suffix="</w>",
         show_progress=False,
         min_frequency=2,
     )
     tokenizer.train_from_iterator((text.lower() for text in texts), trainer)
     learnt = json.loads(tokenizer.to_str())["model"]
-    # every byte must exist both inside and at the end of a word, whatever the training texts held
-    names = list(alphabet) + [byte + "</w>" for byte in alphabet]
+    names = [*alphabet, *ends]
     names += [name for name in sorted(learnt["vocab"], key=learnt["vocab"].get) if name not in set(names)]
     names += ["<|startoftext|>", "<|endoftext|>"]
     vocab = {name: number for number, name in enumerate(names)}
