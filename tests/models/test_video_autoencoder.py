@@ -208,3 +208,19 @@ def test_misuse_is_told(vae):
         video_autoencoder(attn_resolutions=(16,))
     with pytest.raises(UserError, match="7 groups do not divide 24 channels"):
         video_autoencoder(norm_num_groups=7)
+
+
+def test_decode_group_decodes_frames_between_the_ends_as_clips_of_their_own() -> None:
+    torch.manual_seed(0)
+    small = {"ch": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "norm_num_groups": 4, "combiner_levels": (1,)}
+    whole = VideoAutoencoderKL(**small, combiner_heads=2, combiner_head_dim=4).eval()
+    grouped = VideoAutoencoderKL(**small, combiner_heads=2, combiner_head_dim=4, decode_group=2).eval()
+    grouped.load_state_dict(whole.state_dict())
+    latents, hidden = whole.encode(torch.rand(1, 3, 7, 16, 16) * 2 - 1)
+    with torch.no_grad():
+        out = grouped.decode(latents, hidden)
+        assert out.shape == (1, 3, 7, 16, 16)
+        for members in ([0, 1, 2, 6], [0, 3, 4, 6], [0, 5, 6]):
+            expected = whole.decode(latents[:, :, members], hidden)
+            torch.testing.assert_close(out[:, :, members[1:-1]], expected[:, :, 1:-1])
+        torch.testing.assert_close(grouped.decode(latents[:, :, :4], hidden), whole.decode(latents[:, :, :4], hidden))

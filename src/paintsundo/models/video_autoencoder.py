@@ -38,6 +38,8 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         combiner_heads: heads of that attention (optional).
         combiner_head_dim: width of such a head (optional).
         scale_factor: latents are the encoder's mode times this (optional).
+        decode_group: frames between the ends that are decoded at a time, as a clip of their own with both ends around
+            them; 0, as published, decodes the whole clip at once (optional). For decoders trained on short clips.
 
     Raises:
         UserError: a value that this network does not compute, or groups that do not divide the channels.
@@ -52,6 +54,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         "combiner_heads": 8,
         "combiner_head_dim": 64,
         "scale_factor": 0.18215,
+        "decode_group": 0,
     }
     _repeated_blocks: ClassVar[list[str]] = ["ResnetBlock", "VideoResnetBlock"]
     _no_split_modules: ClassVar[list[str]] = [
@@ -80,6 +83,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         combiner_heads: int = 8,
         combiner_head_dim: int = 64,
         scale_factor: float = 0.18215,
+        decode_group: int = 0,
     ) -> None:
         super().__init__()
         if not double_z or len(attn_resolutions):
@@ -179,10 +183,23 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         """
         if len(hidden) != len(self.decoder.attn_refinement):
             raise ValueError(f"{len(hidden)} kept states for {len(self.decoder.attn_refinement)} merges")
+        group = self.config["decode_group"]
+        if group and latents.shape[2] > group + 2:
+            return self._decode_groups(latents, hidden, group)
         batch, _, num_frames = latents.shape[:3]
         latents = (latents / self.scale_factor).transpose(1, 2).flatten(0, 1)
         frames = self.decoder(latents, hidden, num_frames)
         return frames.unflatten(0, (batch, num_frames)).transpose(1, 2)
+
+    def _decode_groups(self, latents: torch.Tensor, hidden: Sequence[torch.Tensor], group: int) -> torch.Tensor:
+        """`decode`, some frames between the ends at a time; the ends are those of the first group."""
+        first, last = latents[:, :, :1], latents[:, :, -1:]
+        inner = [
+            self.decode(torch.cat([first, piece, last], dim=2), hidden)
+            for piece in latents[:, :, 1:-1].split(group, dim=2)
+        ]
+        between = [clip[:, :, 1:-1] for clip in inner]
+        return torch.cat([inner[0][:, :, :1], *between, inner[0][:, :, -1:]], dim=2)
 
     def forward(
         self, frames: torch.Tensor, sample_posterior: bool = False, generator: torch.Generator | None = None

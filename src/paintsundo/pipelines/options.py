@@ -154,6 +154,8 @@ def check_video(options: VideoOptions) -> None:
         raise UserError(f"video.frame_stride is {options.frame_stride}: it cannot be negative")
     for name in options.formats:
         _one_of("video.formats", name, FORMATS)
+    if "mp4" not in options.formats:
+        options.formats.insert(0, "mp4")  # always there; the others come beside it
 
 
 def _steps(name: str, value: int) -> None:
