@@ -6,6 +6,7 @@ panel a run: the training loss, and beside it what was measured on held-out proc
 
 import csv
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,14 @@ class CurveSettings:
     output: str = MISSING
 
 
-def read_losses(file: Path) -> tuple[list[int], list[float]]:
-    """Steps and losses of a metrics.csv."""
-    with file.open(newline="", encoding="utf-8") as stream:
-        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(stream) if row["loss"]]
-    return [step for step, _ in rows], [loss for _, loss in rows]
+def read_losses(folder: Path) -> tuple[list[int], list[float]]:
+    """Steps and losses of a run's metrics.csv, and of those of its interrupted parts."""
+    losses: dict[int, float] = {}
+    for file in sorted(folder.glob("metrics*.csv"), key=lambda file: file.name == "metrics.csv"):
+        with file.open(newline="", encoding="utf-8") as stream:
+            losses |= {int(row["step"]): float(row["loss"]) for row in csv.DictReader(stream) if row["loss"]}
+    steps = sorted(losses)
+    return steps, [losses[step] for step in steps]
 
 
 def read_figures(file: Path) -> dict[str, tuple[list[int], list[float]]]:
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
     figure, panels = pyplot.subplots(1, len(runs), figsize=(4 * len(runs), 3.2), squeeze=False)
     for panel, folder in zip(panels[0], runs, strict=True):
-        panel.plot(*read_losses(folder / "log" / "metrics.csv"), color="tab:grey", linewidth=1)
+        panel.plot(*read_losses(folder / "log"), color="tab:grey", linewidth=1)
         panel.set(title=folder.name.replace("_", " "), xlabel="step", ylabel="training loss", yscale="log")
         other = panel.twinx()
         for name, (steps, values) in sorted(read_figures(folder / "figures.jsonl").items()):
@@ -69,4 +73,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(run(main))
