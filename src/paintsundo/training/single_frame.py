@@ -148,6 +148,7 @@ class SingleFrameModule(PaintsUndoModule):
     def export(self, folder: Path, bank: ProcessBank) -> None:
         """Write `unet/`, `vae/`, `text_encoder/` and `tokenizer/`."""
         self.unet.save_pretrained(folder / "unet")
+        self.vae.register_to_config(_name_or_path="")  # where it was trained is nobody's business
         self.vae.save_pretrained(folder / "vae")
         save_text_encoder(self.text_encoder, folder / "text_encoder")
         save_tokenizer(self.tokenizer, folder / "tokenizer")
