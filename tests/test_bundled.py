@@ -8,7 +8,7 @@ from PIL import Image
 
 import paintsundo
 from paintsundo.checkpoints import load_multi_frame, load_single_frame, load_tagger
-from paintsundo.metrics import measure_film
+from paintsundo.metrics import keyframe_positions, measure_film, null_baselines
 from paintsundo.pipelines import command
 
 BUNDLED = Path(paintsundo.__file__).parent / "bundled"
@@ -55,5 +55,10 @@ def test_default_film_is_a_drawing_process(tmp_path: Path, name: str) -> None:
     assert first.mean() >= 0.95
     assert (first.min(-1) > 0.97).mean() >= 0.85
     assert 10 * np.log10(255**2 / np.mean((film[-1] - keyframe) ** 2)) >= 22
-    figures = measure_film(film)
-    assert figures["spearman"] >= 0.9
+    positions = keyframe_positions(len(film), 7)
+    figures = measure_film(film, positions)
+    assert figures["progress"]["spearman"] >= 0.9
+    faded = measure_film(null_baselines(film, positions)["faded_keyframes"], positions)
+    between, fade = figures["between_keyframes"], faded["between_keyframes"]
+    assert between["abruptness"] > 3 * fade["abruptness"]
+    assert between["effective_changed_share"] < 0.75 * fade["effective_changed_share"]
