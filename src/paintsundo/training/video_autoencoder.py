@@ -31,6 +31,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
             network trained on those latents.
         crop: side in pixels of a random square cut from every clip, a multiple of 16; None takes whole pictures.
         static_start: begin with temporal kernels collapsed onto their middle (`collapse_temporal_kernels`).
+        decode_group: written into the exported configuration, see `VideoAutoencoderKL`; training decodes whole clips.
         channels_last: keep weights channels-last, which is faster on processors.
         frames: clip length in training; decoding works for any length.
         span: shortest and longest interval of a clip, in shares of the whole work.
@@ -44,6 +45,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         train_encoder: bool = True,
         crop: int | None = None,
         static_start: bool = False,
+        decode_group: int = 0,
         channels_last: bool = False,
         frames: int = 8,
         span: tuple[float, float] = (0.08, 0.4),
@@ -59,6 +61,8 @@ class VideoAutoencoderModule(PaintsUndoModule):
             else VideoAutoencoderKL.from_pretrained(Path(start) / "vae").train()
         )
         self.train_encoder, self.crop = train_encoder, crop
+        self.decode_group = decode_group
+        self.vae.register_to_config(decode_group=0)
         if static_start:
             collapse_temporal_kernels(self.vae.decoder)
         if channels_last:
@@ -124,6 +128,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
     @torch.no_grad()
     def export(self, folder: Path, bank: ProcessBank) -> None:
         """Write `vae/`, after training from scratch with latents × scale factor of unit deviation."""
+        self.vae.register_to_config(decode_group=self.decode_group)
         if not self.train_encoder:
             self.vae.save_pretrained(folder / "vae")
             return
