@@ -64,7 +64,7 @@ SHARED = (
     "batch_size=2",
     "max_steps=2",
     "sample_count=1",
-    "model.warmup_steps=1",
+    "optimizer.warmup_steps=1",
 )
 _TEXT = ("model.text.hidden_size=16", "model.text.intermediate_size=24", "model.text.num_attention_heads=2")
 TINY = {
@@ -106,7 +106,7 @@ TINY = {
         "model.image_encoder.num_hidden_layers=1",
         "model.image_encoder.num_attention_heads=2",
         "model.image_encoder.patch_size=56",
-        "+model.frames=4",
+        "model.frames=4",
         "model.positions=8",
         "model.strides=[1,2]",
         *_TEXT,
@@ -116,6 +116,4 @@ TINY = {
 
 def arguments(name: str, data: object, output: object, *others: str) -> list[str]:
     """The command line of a tiny run; later arguments win."""
-    shared = [s for s in SHARED if name in ("image_autoencoder", "tagger", "video_autoencoder", "video_decoder")]
-    shared = shared or [s.replace("model.warmup", "+model.warmup") for s in SHARED]
-    return [f"experiment=embedded/{name}", f"data.path={data}", f"output={output}", *shared, *TINY[name], *others]
+    return [f"experiment=embedded/{name}", f"data.path={data}", f"output={output}", *SHARED, *TINY[name], *others]
