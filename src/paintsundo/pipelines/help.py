@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,28 +32,43 @@ _COLUMN = 44
 def help_text(arguments: Sequence[str], literal_keys: Collection[str]) -> str:
     """All options with the values they have after `arguments`."""
     options = asdict(as_schema(compose("infer", arguments, literal_keys), InferOptions))
-    meanings = _meanings()
     folder = config_directory()
     choices = {name: sorted(file.stem for file in (folder / name).glob("*.yaml")) for name in ("models", "scheduler")}
+    chosen = options["models"].pop("name")
     lines = [
-        _line(f"models={options['models'].pop('name')}", f"{' | '.join(choices['models'])}; sets what suits them"),
-        *(_line(f"{name}={_typed(value)}", meanings.get(name, "")) for name, value in _flat(options)),
-        _line("scheduler@keyframes.scheduler=NAME", ", ".join(choices["scheduler"])),
-        _line("scheduler@video.scheduler=NAME", "the same"),
+        option_line(f"models={chosen}", f"{' | '.join(choices['models'])}; sets what suits them"),
+        *explained_options(options, _EXPLAINED, without=("scheduler",)),
+        option_line("scheduler@keyframes.scheduler=NAME", ", ".join(choices["scheduler"])),
+        option_line("scheduler@video.scheduler=NAME", "the same"),
     ]
     return "\n".join([_USAGE, *lines])
 
 
-def _line(option: str, meaning: str) -> str:
+def explained_options(
+    options: Mapping[str, Any], explained: Mapping[str, str], without: Collection[str] = ()
+) -> list[str]:
+    """One line for each option: as it is typed, and what it means.
+
+    Args:
+        options: names and values, groups nested.
+        explained: prefix of options ("" or "group.") → the configuration file whose comments explain them.
+        without: options and groups to leave out.
+    """
+    meanings = _meanings(explained)
+    return [option_line(f"{name}={_typed(value)}", meanings.get(name, "")) for name, value in _flat(options, without)]
+
+
+def option_line(option: str, meaning: str) -> str:
+    """An option and its meaning, in columns."""
     return f"{option:{_COLUMN}}  {meaning}".rstrip()
 
 
-def _flat(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(options: Mapping[str, Any], without: Collection[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in options.items():
-        if name == "scheduler":
+        if name in without:
             continue
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping):
+            yield from _flat(value, without, f"{prefix}{name}.")
         else:
             yield prefix + name, value
 
@@ -62,12 +77,15 @@ def _typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).replace('"', "")
 
 
-def _meanings() -> dict[str, str]:
-    """Option → the comment behind it in its configuration file."""
+def _meanings(explained: Mapping[str, str]) -> dict[str, str]:
+    """Option → the comment behind it in its configuration file; without a prefix, groups as they are in the file."""
     found = {}
-    for prefix, file in _EXPLAINED.items():
+    for prefix, file in explained.items():
+        group = ""
         for line in (config_directory() / f"{file}.yaml").read_text(encoding="utf-8").splitlines():
-            commented = re.match(r"\s*(\w+): .*?# (.*)$", line)
+            if opened := re.match(r"(\w+):\s*$", line):
+                group = opened[1] + "."
+            commented = re.match(r"(\s*)(\w+): .*?# (.*)$", line)
             if commented:
-                found[prefix + commented[1]] = commented[2]
+                found[(prefix or (group if commented[1] else "")) + commented[2]] = commented[3]
     return found

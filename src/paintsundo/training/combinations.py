@@ -1,0 +1,142 @@
+"""Options of `train.py` that exclude each other, and what to say instead."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from paintsundo.errors import UserError
+
+if TYPE_CHECKING:
+    from paintsundo.training.options import TrainOptions
+
+SHARDED = ("zero1", "zero2", "zero3", "fsdp2")
+DIFFUSION = ("SingleFrameModule", "MultiFrameModule")
+VIDEO = ("MultiFrameModule", "VideoAutoencoderModule")
+# Sizes of pictures: the autoencoders halve three times, the 3D UNet three times more.
+PICTURE_MULTIPLE, VIDEO_MULTIPLE = 8, 64
+
+
+def check_combinations(options: TrainOptions) -> None:
+    """Raise UserError for values that are possible each by itself, but not together."""
+    _check_strategy(options)
+    _check_precision(options)
+    _check_parts(options)
+    _check_intervals(options)
+    _check_loader(options)
+    _check_diffusion(options)
+
+
+def _check_strategy(options: TrainOptions) -> None:
+    trainer, runtime = options.trainer, options.runtime
+    strategy = trainer.strategy
+    if strategy == "one" and (trainer.devices != 1 or trainer.num_nodes != 1):
+        several = "trainer.devices" if trainer.devices != 1 else "trainer.num_nodes"
+        raise UserError(f"{several}={getattr(trainer, several.split('.')[1])} needs a strategy: say trainer=ddp too")
+    if strategy in SHARDED and runtime.device == "cpu":
+        raise UserError(f"trainer.strategy={strategy} needs GPUs: say runtime.device=cuda, or trainer=ddp")
+    if trainer.devices == "auto" and runtime.device == "cpu":
+        raise UserError("trainer.devices=auto counts GPUs: on runtime.device=cpu say how many, as in trainer.devices=2")
+    if trainer.offload_optimizer and not strategy.startswith("zero"):
+        raise UserError("trainer.offload_optimizer is DeepSpeed's: say trainer=zero2_offload")
+    if trainer.offload_parameters and strategy != "zero3":
+        raise UserError("trainer.offload_parameters needs ZeRO 3: say trainer=zero3_offload")
+    if strategy == "zero3" and runtime.compile == "full":
+        raise UserError("ZeRO 3 fetches weights block by block: say runtime.compile=regional, or none")
+    if trainer.offload_optimizer and options.optimizer.name == "adamw_8bit":
+        raise UserError("an offloaded optimiser computes on the processor: say optimizer=adamw")
+    if trainer.num_nodes > 1 and options.max_minutes is not None:
+        raise UserError("max_minutes is each machine's own clock: with several say max_steps and max_minutes=null")
+
+
+def _check_precision(options: TrainOptions) -> None:
+    precision, device = options.runtime.precision, options.runtime.device
+    if precision == "16-mixed" and device == "cpu":
+        raise UserError("runtime.precision=16-mixed needs a GPU: say bf16-mixed or 32-true on runtime.device=cpu")
+    if precision == "16-mixed" and options.trainer.strategy == "fsdp2":
+        raise UserError("FSDP2 scales no losses, which 16-mixed needs: say runtime.precision=bf16-mixed")
+    if options.optimizer.name == "adamw_8bit" and device == "cpu":
+        raise UserError("optimizer.name=adamw_8bit needs a GPU: say optimizer=adamw on runtime.device=cpu")
+    if options.runtime.gradient_checkpointing and _module(options) == "TaggerModule":
+        raise UserError("the tagger keeps few activations: say runtime.gradient_checkpointing=false")
+
+
+def _check_parts(options: TrainOptions) -> None:
+    lora = options.lora
+    if lora.rank is not None and options.train_parts is not None:
+        raise UserError("lora.rank trains adapters, train_parts the weights themselves: leave one of them null")
+    if lora.rank is None and lora.start is not None:
+        raise UserError("lora.start goes on from adapters: say their rank too, as in lora.rank=16")
+    if lora.rank is None and lora.alpha is not None:
+        raise UserError("lora.alpha scales adapters: say their rank too, as in lora.rank=16")
+    if lora.rank is not None and options.target and _module(options) not in DIFFUSION:
+        raise UserError("LoRA is for the single-frame and the multi-frame model: say lora.rank=null")
+    if options.train_parts is not None and not options.train_parts:
+        raise UserError("train_parts is empty, so nothing would be trained: null trains everything")
+    for expression in options.train_parts or []:
+        try:
+            re.compile(expression)
+        except re.error as error:
+            raise UserError(f"train_parts: {expression!r} is no regular expression: {error}") from error
+
+
+def _check_intervals(options: TrainOptions) -> None:
+    if options.data.held_out == 0 and (options.sample_every or options.held_out_every):
+        raise UserError(
+            "data.held_out=0 leaves nothing to measure on: say data.held_out=1 or more, "
+            "or sample_every=null and held_out_every=null"
+        )
+    if options.keep_every is not None and options.keep_every % options.checkpoint_every:
+        raise UserError(
+            f"keep_every={options.keep_every} is no multiple of checkpoint_every={options.checkpoint_every}, "
+            "so no checkpoint falls on it: change one"
+        )
+
+
+def _check_loader(options: TrainOptions) -> None:
+    data, module = options.data, _module(options)
+    stream = data.loader == "stream"
+    for name in ("buckets", "cache"):
+        if getattr(data, name) is not None and not stream:
+            raise UserError(f"data.{name} is for shards read as they are needed: say data.loader=stream too")
+    if data.states_per_process > 1 and not stream:
+        raise UserError("data.states_per_process is for shards read as they are needed: say data.loader=stream too")
+    multiple = VIDEO_MULTIPLE if module in VIDEO else PICTURE_MULTIPLE
+    for height, width in data.buckets or []:
+        if height % multiple or width % multiple:
+            nearest = [max(1, round(side / multiple)) * multiple for side in (height, width)]
+            raise UserError(
+                f"data.buckets has [{height},{width}]: multiples of {multiple} are needed, "
+                f"as [{nearest[0]},{nearest[1]}]"
+            )
+    if data.cache is not None:
+        if options.target and module not in DIFFUSION:
+            raise UserError("data.cache keeps what frozen encoders give, and here none is frozen: say data.cache=null")
+        if module == "MultiFrameModule" and (options.model or {}).get("train_encoders", False):
+            raise UserError("data.cache keeps what frozen encoders give: say model.train_encoders=false too")
+
+
+def _check_diffusion(options: TrainOptions) -> None:
+    model = options.model or {}
+    prediction = model.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise UserError(f"model.prediction_type cannot be {prediction!r}: choose from epsilon, v_prediction")
+    if _module(options) == "SingleFrameModule" and model.get("zero_terminal_snr") and prediction == "epsilon":
+        raise UserError("at zero terminal SNR noise tells nothing of itself: say model.prediction_type=v_prediction")
+    if model.get("beta_schedule", "linear") not in ("linear", "scaled_linear"):
+        raise UserError(f"model.beta_schedule cannot be {model['beta_schedule']!r}: choose from linear, scaled_linear")
+    lowest, highest = model.get("beta_start"), model.get("beta_end")
+    if lowest is not None and highest is not None and not 0 < lowest < highest < 1:
+        raise UserError(f"model.beta_start={lowest} and model.beta_end={highest}: 0 < start < end < 1 is needed")
+    for name, most in (("text_dropout", 1.0), ("picture_dropout", 1.0), ("step_dropout", 1.0), ("dropout", 1 / 3)):
+        value = model.get(name)
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= most):
+            raise UserError(f"model.{name} is {value}: from 0 to {most:.3g} is possible")
+    windows = model.get("windows")
+    known = ("none", "prv", "first", "roll")
+    if windows is not None and (not isinstance(windows, list) or not windows or set(windows) - set(known)):
+        raise UserError(f"model.windows is {windows}: one or more of {', '.join(known)} in a list, as in [none,prv]")
+
+
+def _module(options: TrainOptions) -> str:
+    return options.target.rpartition(".")[2]
