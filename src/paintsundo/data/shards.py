@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,7 +27,7 @@ from paintsundo.errors import UserError
 
 FORMAT = 1
 PER_SHARD = 500
-_RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "version")
+RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "version")
 
 
 def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
@@ -39,7 +40,7 @@ def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
         "height": process.size[0],
         "width": process.size[1],
         "tags": list(process.tags),
-        **{name: getattr(process, name) for name in _RECORD},
+        **{name: getattr(process, name) for name in RECORD},
         **process.extra,
         **more,
     }
@@ -51,9 +52,20 @@ def _arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.ui
     """(S, H, W, 3) pictures, (S, H, W) reveal maps, record."""
     record = record_of(members)
     shape = (len(record["stages"]), record["height"], record["width"])
-    pictures = np.asarray(Image.open(io.BytesIO(members["pictures.png"])), np.uint8).reshape(*shape, 3)
-    reveals = np.asarray(Image.open(io.BytesIO(members["reveals.png"]))).astype(np.uint16, copy=False).reshape(shape)
-    return pictures, reveals, record
+    pictures = _png(members["pictures.png"], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    cv2.cvtColor(pictures, cv2.COLOR_BGR2RGB, pictures)
+    reveals = _png(members["reveals.png"], cv2.IMREAD_UNCHANGED)
+    if reveals.dtype != np.uint16:
+        raise ValueError("the reveal maps are not of 16 bits")
+    return pictures.reshape(*shape, 3), reveals.reshape(shape), record
+
+
+def _png(data: bytes, how: int) -> NDArray[Any]:
+    """A decoded picture; cv2 takes two thirds of pillow's time for these."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how) if data else None
+    if decoded is None:
+        raise ValueError("a picture cannot be decoded")
+    return decoded
 
 
 def record_of(members: dict[str, bytes]) -> dict[str, Any]:
@@ -66,7 +78,7 @@ def decode(members: dict[str, bytes]) -> DrawingProcess:
     """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
     pictures, reveals, record = _arrays(members)
     names = record.pop("stages")
-    known = {name: record.pop(name) for name in _RECORD}
+    known = {name: record.pop(name) for name in RECORD}
     tags = tuple(record.pop("tags"))
     stages = tuple(Stage(*parts) for parts in zip(names, pictures, reveals, strict=True))
     return DrawingProcess(stages, tags=tags, extra=record, **known)
@@ -125,13 +137,20 @@ def read_manifest(dataset: str | Path) -> dict[str, Any]:
     """The manifest of a data set. Raises UserError when there is none."""
     path = Path(dataset) / "manifest.json"
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+        return parse_manifest(path.read_bytes(), str(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{dataset} is not a data set: it has no manifest.json") from None
+
+
+def parse_manifest(content: bytes, place: str) -> dict[str, Any]:
+    """A manifest from its bytes; `place` names it in messages. Raises UserError when it is damaged."""
+    try:
+        manifest: dict[str, Any] = json.loads(content)
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if manifest.get("format") != FORMAT:
-        raise UserError(f"{path}: format {manifest.get('format')!r} is not {FORMAT}")
+        raise UserError(f"{place} is damaged: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise UserError(f"{place}: format {found!r} is not {FORMAT}")
     return manifest
 
 
