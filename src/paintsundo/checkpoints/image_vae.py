@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -27,17 +29,27 @@ def load_image_vae(folder: Path, dtype: torch.dtype = torch.float32) -> Autoenco
     config = read_config(folder)
     if "latent_channels" not in config:
         raise UserError(f"{folder} is no AutoencoderKL: its config.json has no latent_channels")
+    return image_vae(config, read_tensors(folder, _WEIGHTS), folder / _WEIGHTS, dtype)
+
+
+def image_vae(
+    config: dict[str, Any], tensors: Mapping[str, torch.Tensor], source: str | Path, dtype: torch.dtype = torch.float32
+) -> AutoencoderKL:
+    """An `AutoencoderKL` of a configuration and tensors, with older names too; `source` is named in errors.
+
+    Raises:
+        UserError: the configuration is impossible, or tensors do not fit it.
+    """
     try:
         with init_empty_weights(include_buffers=False):
             network = AutoencoderKL.from_config(config)
     except (TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / 'config.json'} describes no AutoencoderKL: {error}") from error
-    tensors = _modern_names(read_tensors(folder, _WEIGHTS))
-    load_tensors(network, cast_floating(tensors, dtype), folder / _WEIGHTS)
+        raise UserError(f"{Path(source).parent / 'config.json'} describes no AutoencoderKL: {error}") from error
+    load_tensors(network, cast_floating(_modern_names(tensors), dtype), source)
     return network.eval()
 
 
-def _modern_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _modern_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     renamed = {}
     for name, tensor in tensors.items():
         old = _OLD_NAME.fullmatch(name)

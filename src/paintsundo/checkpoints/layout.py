@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from paintsundo.errors import UserError
 from paintsundo.models.official_layout import read_config
 
 # Keys by which a component's configuration is recognised.
-_MARKS = {
+MARKS = {
     "single_frame": {
         "unet": ("block_out_channels", "cross_attention_dim", "in_channels"),
         "vae": ("block_out_channels", "latent_channels"),
@@ -49,20 +50,38 @@ def component_configs(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: one is missing, belongs to another model, or does not agree with its neighbours.
     """
-    configs: dict[str, dict[str, Any]] = {}
-    for component, marks in _MARKS[kind].items():
-        config = read_config(folder / component)
-        config = config | config.get("text_config", {}) if component == "text_encoder" else config
+    configs = {component: flat_config(read_config(folder / component)) for component in MARKS[kind]}
+    check_configs(configs, kind, folder)
+    return configs
+
+
+def flat_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A network's configuration, that of the text tower lifted out of one for both towers of CLIP."""
+    return config | config.get("text_config", {})
+
+
+def check_configs(configs: Mapping[str, dict[str, Any]], kind: str, source: str | Path) -> None:
+    """Check the configurations of some or all networks of a checkpoint.
+
+    Args:
+        configs: by component, flat.
+        kind: "single_frame" or "multi_frame".
+        source: what to call the checkpoint in errors.
+
+    Raises:
+        UserError: one belongs to another model, or does not agree with its neighbours.
+    """
+    for component, marks in MARKS[kind].items():
         for mark in marks:
-            if mark not in config:
+            if component in configs and mark not in configs[component]:
                 raise UserError(
-                    f"{folder} holds another model than the {kind} one: {component}/config.json has no {mark}"
+                    f"{source} holds another model than the {kind} one: {component}/config.json has no {mark}"
                 )
-        configs[component] = config
     for (component, key), (other, other_key) in _AGREEMENTS[kind]:
+        if component not in configs or other not in configs:
+            continue
         ours, theirs = configs[component][key], configs[other][other_key]
         if ours != theirs:
             raise UserError(
-                f"{folder} mixes models: {component} has {key} {ours}, but {other} has {other_key} {theirs}"
+                f"{source} mixes models: {component} has {key} {ours}, but {other} has {other_key} {theirs}"
             )
-    return configs

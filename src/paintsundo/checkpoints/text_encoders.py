@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -34,11 +35,22 @@ def load_text_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> CLIPT
     settings = read_config(folder)
     if settings.get("model_type") not in ("clip_text_model", "clip"):
         raise UserError(f"{folder} is no CLIP text encoder: its config.json says {settings.get('model_type')!r}")
-    config = CLIPTextConfig(**settings.get("text_config", settings))
+    tensors = read_tensors(folder, _WEIGHTS)
+    return text_encoder(settings.get("text_config", settings), tensors, folder / _WEIGHTS, dtype)
+
+
+def text_encoder(
+    config: dict[str, Any], tensors: Mapping[str, torch.Tensor], source: str | Path, dtype: torch.dtype = torch.float32
+) -> CLIPTextModel:
+    """A CLIP text encoder of a configuration and tensors, with or without prefix; `source` is named in errors.
+
+    Raises:
+        UserError: tensors do not fit.
+    """
     with init_empty_weights(include_buffers=False):
-        network = CLIPTextModel(config)
-    tensors = match_prefix(read_tensors(folder, _WEIGHTS), network.state_dict())
-    load_tensors(network, cast_floating(tensors, dtype), folder / _WEIGHTS)
+        network = CLIPTextModel(CLIPTextConfig(**config))
+    named = match_prefix(tensors, network.state_dict())
+    load_tensors(network, cast_floating(named, dtype), source)
     return network.eval()
 
 
