@@ -201,7 +201,7 @@ def _check_groups(options: TrainOptions) -> None:
 
     _one_of("trainer.strategy", trainer.strategy, STRATEGIES)
     devices = trainer.devices
-    if isinstance(devices, str) and devices != "auto" or isinstance(devices, int) and devices < 1:
+    if devices != "auto" and not (isinstance(devices, int) and devices >= 1):
         raise UserError(f"trainer.devices is {devices}: a number from 1 up, or auto for all GPUs")
     _at_least("trainer.num_nodes", trainer.num_nodes, 1)
 
