@@ -57,7 +57,8 @@ class DataIndex:
     """N samples as arrays: a plan over millions stays small, and workers share the memory.
 
     shard int32 (N,); offsets, sizes int64 (N, 3), of MEMBERS; heights, widths int32 (N,) in pixels; keys, hashes
-    (N,) text, the hash being SHA-256 of the members. `faults`: what could not be indexed.
+    (N,) text, the hash being SHA-256 of the members. `faults`: what could not be indexed. `left_out`: sound samples
+    that a limit has removed.
     """
 
     shards: tuple[Shard, ...]
@@ -69,6 +70,7 @@ class DataIndex:
     keys: NDArray[np.str_]
     hashes: NDArray[np.str_]
     faults: tuple[Fault, ...] = ()
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -96,8 +98,8 @@ class DataIndex:
 
     def take(self, rows: NDArray[np.int64]) -> DataIndex:
         """The index of these samples only, in this order; faults stay."""
-        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
-        return DataIndex(self.shards, self.shard[rows], **columns, faults=self.faults)
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in ("shard", *COLUMNS)}
+        return replace(self, **columns)
 
     def of_split(self, split: str) -> DataIndex:
         """The samples, and the faults, of one split."""
@@ -110,7 +112,8 @@ class DataIndex:
         """At most `count` samples, drawn by their contents: the same ones wherever and in whatever order they lie."""
         if count is None or count >= len(self):
             return self
-        return self.take(np.sort(np.argsort(self.hashes, kind="stable")[:count]))
+        chosen = self.take(np.sort(np.argsort(self.hashes, kind="stable")[:count]))
+        return replace(chosen, left_out=self.left_out + len(self) - len(chosen))
 
 
 def join(indexes: Sequence[DataIndex]) -> DataIndex:

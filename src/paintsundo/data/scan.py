@@ -17,7 +17,7 @@ from paintsundo.data.shard_store import Shard, ShardError, ShardStore, is_remote
 MEMBERS = ("pictures.png", "reveals.png", "json")
 COLUMNS = ("keys", "offsets", "sizes", "heights", "widths", "hashes")
 Found = dict[str, Any]  # what reading one shard gave: the columns, "faults", "entry" and "stamp"
-_MANIFEST: dict[str, Callable[[Any], Any]] = {"file": str, "split": str, "samples": int, "bytes": int, "sha256": str}
+MANIFEST: dict[str, Callable[[Any], Any]] = {"file": str, "split": str, "samples": int, "bytes": int, "sha256": str}
 
 
 def content_hash(members: Mapping[str, bytes]) -> str:

@@ -48,8 +48,8 @@ def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
     return {"pictures.png": pictures.getvalue(), "reveals.png": reveals.getvalue(), "json": text.encode()}
 
 
-def _arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
-    """(S, H, W, 3) pictures, (S, H, W) reveal maps, record."""
+def arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
+    """(S, H, W, 3) pictures, (S, H, W) reveal maps, record. Raises ValueError or KeyError as `decode` does."""
     record = record_of(members)
     shape = (len(record["stages"]), record["height"], record["width"])
     pictures = _png(members["pictures.png"], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -76,7 +76,7 @@ def record_of(members: dict[str, bytes]) -> dict[str, Any]:
 
 def decode(members: dict[str, bytes]) -> DrawingProcess:
     """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
-    pictures, reveals, record = _arrays(members)
+    pictures, reveals, record = arrays(members)
     names = record.pop("stages")
     known = {name: record.pop(name) for name in RECORD}
     tags = tuple(record.pop("tags"))
@@ -217,7 +217,7 @@ def load_arrays(
     records: list[dict[str, Any]] = [{}] * count
 
     def place(at: int, members: dict[str, bytes]) -> None:
-        found_pictures, found_reveals, records[at] = _arrays(members)
+        found_pictures, found_reveals, records[at] = arrays(members)
         stages = len(found_pictures)
         pictures[at, :stages], reveals[at, :stages] = found_pictures, found_reveals
         pictures[at, stages:], reveals[at, stages:] = 255, NEVER
