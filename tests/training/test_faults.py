@@ -46,13 +46,15 @@ def test_steps_that_are_not_finite_are_named_and_survived(tmp_path: Path, capsys
         (5, "drawing 4.0"),
     ]
     told = capsys.readouterr().err
-    assert "non-finite loss at step 2: the batch of drawing 1.0, drawing 1.1, drawing 1.2, drawing 1.3\n" in told
+    assert (
+        "non-finite loss at step 2: the loss of the batch drawing 1.0, drawing 1.1, drawing 1.2, drawing 1.3\n" in told
+    )
 
 
 def test_too_many_in_a_row_end_training(tmp_path: Path) -> None:
     faults = Faults(tmp_path)
     with pytest.raises(
-        FloatingPointError, match=r"in 3 steps in a row, last at step 6 in the batch of drawing 5\.0"
+        FloatingPointError, match=r"in 3 steps in a row, last at step 6: the loss of the batch drawing 5\.0"
     ) as e:
         fit(Guarded(), [NonFinite(3, faults)], steps=20, data=Poisoned(0, 1, 3, 4, 5, 6))
     assert "\n" not in str(e.value)
@@ -61,9 +63,30 @@ def test_too_many_in_a_row_end_training(tmp_path: Path) -> None:
 
 def test_the_module_may_say_it_itself(tmp_path: Path) -> None:
     module = TinyModule()
-    module.non_finite = torch.tensor(True)
-    with pytest.raises(FloatingPointError, match="in 2 steps in a row"):
+    module.step_is_finite = torch.tensor(False)
+    with pytest.raises(FloatingPointError, match=r"in 2 steps in a row, last at step 2: gradients of the batch"):
         fit(module, [NonFinite(2, Faults(None))], steps=6)
+
+
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
+    faults = Faults(tmp_path)
+    fit(Guarded(), [NonFinite(3, faults)], steps=4, data=Poisoned(2, 3), accumulate_grad_batches=2)
+    (line,) = lines(tmp_path)
+    assert line["step"] == 2
+    assert [key for key in line["keys"] if key.endswith(".0")] == ["drawing 2.0", "drawing 3.0"]
+
+
+def test_other_processes_name_their_own_losses_only(tmp_path: Path) -> None:
+    yes, no = torch.tensor(True), torch.tensor(False)
+    for rank in range(3):
+        guard = NonFinite(5, Faults(tmp_path, rank))
+        guard.watch(yes, yes if rank == 2 else no, step=7, keys=[f"drawing {rank}"])
+        assert guard.in_a_row == 1
+    assert [(line["rank"], line["detail"]) for line in lines(tmp_path)] == [
+        (0, "gradients of the batch drawing 0"),
+        (2, "the loss of the batch drawing 2"),
+    ]
+    assert Faults(tmp_path).totals() == {"non-finite loss": 1}
 
 
 class Late:
@@ -79,12 +102,12 @@ class Late:
 
 
 def test_flags_on_their_way_are_waited_for_only_when_they_are_old_or_a_checkpoint_is_saved() -> None:
-    from paintsundo.training.faults import _Flag
+    from paintsundo.training.faults import _Flags
 
     faults = Faults(None)
     guard = NonFinite(10, faults)
     for step in range(1, 5):
-        guard._flags.append(_Flag(torch.tensor(True), step, [], Late()))  # type: ignore[arg-type]
+        guard._flags.append(_Flags(torch.tensor([True, True]), step, [], Late()))  # type: ignore[arg-type]
         guard._look(guard.BEHIND)
     assert (Late.waited, guard.in_a_row, len(guard._flags)) == (2, 2, 2)
     guard.on_save_checkpoint(None, None, {})  # type: ignore[arg-type]

@@ -72,23 +72,29 @@ class Faults:
             self._unwritten[str(kind)] += 1
 
     def totals(self) -> dict[str, int]:
-        """Faults of the whole run by kind: of all processes, and of parts before an interruption, too (steps that
-        were done twice count twice)."""
-        counts = Counter(self._unwritten)
+        """Faults of the whole run by kind: of all processes, and of parts before an interruption, too.
+
+        A step that was not finite counts once, whoever told it; others count again where steps were done again.
+        """
         if self.file is None:
-            counts = Counter(self.counts)
-        elif self.file.is_file():
-            for line in self.file.read_text(encoding="utf-8").splitlines():
-                try:
-                    counts[json.loads(line)["kind"]] += 1
-                except (json.JSONDecodeError, KeyError):
-                    continue  # cut off by an interruption
+            return dict(sorted(self.counts.items()))
+        counts, bad_steps = Counter(self._unwritten), set[int]()
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else ():
+            try:
+                fault = json.loads(line)
+            except json.JSONDecodeError:  # cut off by an interruption
+                continue
+            if fault["kind"] == FaultKind.NON_FINITE:
+                if fault["step"] in bad_steps:
+                    continue
+                bad_steps.add(fault["step"])
+            counts[fault["kind"]] += 1
         return dict(sorted(counts.items()))
 
 
 @dataclass
-class _Flag:
-    """A flag of one step on its way from the device."""
+class _Flags:
+    """What is to be known of a step, on its way from the device: bool (2,), step bad, loss of this process bad."""
 
     bad: Tensor
     step: int
@@ -97,11 +103,11 @@ class _Flag:
 
 
 class NonFinite(lightning.Callback):
-    """Counts steps whose loss or gradients were not finite, and ends training after `limit` of them in a row.
+    """Counts steps whose gradients or loss were not finite, and ends training after `limit` of them in a row.
 
-    The module says so in `module.non_finite`, a bool tensor () of this step on the device; without one, the loss is
-    looked at. The flag is fetched without waiting for the device: on a GPU it is read a step or two later, and before
-    a checkpoint is saved.
+    The module says so in `step_is_finite`, a bool tensor () on the device; where it has none, the loss is looked at.
+    The flag is fetched without waiting for the device: on a GPU it is read a step or two later, and before a
+    checkpoint is saved. Every process counts; the first one names the step, others only where their own loss was bad.
 
     Args:
         limit: steps in a row.
@@ -116,38 +122,49 @@ class NonFinite(lightning.Callback):
     def __init__(self, limit: int, faults: Faults) -> None:
         self.limit, self.faults = limit, faults
         self.in_a_row = 0
-        self._flags: deque[_Flag] = deque()
+        self._flags: deque[_Flags] = deque()
+        self._bad_loss: Tensor | None = None
+        self._keys: list[str] = []
+        self._step = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        bad = getattr(pl_module, "non_finite", None)
-        if bad is None:
-            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            if not isinstance(loss, Tensor):
-                return
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, Tensor):
             bad = ~torch.isfinite(loss.detach()).all()
-        keys = list(batch.get("keys", ())) if isinstance(batch, Mapping) else []
-        self.watch(bad.detach(), trainer.global_step, keys)
+            self._bad_loss = bad if self._bad_loss is None else self._bad_loss | bad
+        if isinstance(batch, Mapping):
+            self._keys += [str(key) for key in batch.get("keys", ())]
+        if trainer.global_step == self._step:  # gradients are added up: the step is still to come
+            return
+        self._step = trainer.global_step
+        finite = getattr(pl_module, "step_is_finite", None)
+        bad_loss, keys, self._bad_loss, self._keys = self._bad_loss, self._keys, None, []
+        bad_step = bad_loss if finite is None else ~finite.detach()
+        if bad_step is not None:
+            self.watch(bad_step, bad_step if bad_loss is None else bad_loss, self._step, keys)
 
-    def watch(self, bad: Tensor, step: int, keys: Sequence[str] = ()) -> None:
-        """Note the flag of a step, and look at those that have arrived.
+    def watch(self, bad_step: Tensor, bad_loss: Tensor, step: int, keys: Sequence[str] = ()) -> None:
+        """Note the flags of a step, and look at those that have arrived.
 
         Args:
-            bad: bool (), the step was not finite.
+            bad_step: bool (), the step was not finite.
+            bad_loss: bool (), the loss of this process was not.
             step: its number.
             keys: names of the samples in its batch.
         """
-        arrived = None
-        if bad.is_cuda:
-            host = torch.empty((), dtype=torch.bool, pin_memory=True)
-            host.copy_(bad, non_blocking=True)
+        flags, arrived = torch.stack([bad_step.reshape(()), bad_loss.reshape(())]), None
+        if flags.is_cuda:
+            device = flags.device
+            host = torch.empty(2, dtype=torch.bool, pin_memory=True)
+            flags = host.copy_(flags, non_blocking=True)
             arrived = torch.cuda.Event()
-            arrived.record(torch.cuda.current_stream(bad.device))
-            bad = host
-        else:
-            bad = bad.clone()
-        self._flags.append(_Flag(bad, step, keys, arrived))
+            arrived.record(torch.cuda.current_stream(device))
+        self._flags.append(_Flags(flags, step, keys, arrived))
         self._look(self.BEHIND)
 
     def _look(self, behind: int) -> None:
@@ -160,18 +177,21 @@ class NonFinite(lightning.Callback):
                 arrived.synchronize()
             self._judge(self._flags.popleft())
 
-    def _judge(self, flag: _Flag) -> None:
-        if not bool(flag.bad):
+    def _judge(self, flags: _Flags) -> None:
+        bad_step, bad_loss = flags.bad.tolist()
+        if not bad_step:
             self.in_a_row = 0
             return
         self.in_a_row += 1
-        named = ", ".join(map(str, flag.keys[:8])) + (" …" if len(flag.keys) > 8 else "")
-        detail = f"the batch of {named}" if named else "a batch without names"
-        self.faults.add(FaultKind.NON_FINITE, detail, flag.step, keys=[str(key) for key in flag.keys])
+        named = ", ".join(flags.keys[:8]) + (" …" if len(flags.keys) > 8 else "")
+        what = "the loss" if bad_loss else "gradients"
+        detail = f"{what} of the batch {named}" if named else f"{what} of a batch without names"
+        if self.faults.rank == 0 or bad_loss:
+            self.faults.add(FaultKind.NON_FINITE, detail, flags.step, keys=list(flags.keys))
         if self.in_a_row >= self.limit:
             raise FloatingPointError(
-                f"the loss or its gradients were not finite in {self.in_a_row} steps in a row, last at step "
-                f"{flag.step} in {detail}; a lower optimizer.learning_rate or runtime.precision=bf16-mixed may help, "
+                f"not finite in {self.in_a_row} steps in a row, last at step {flags.step}: {detail}; a lower "
+                "optimizer.learning_rate or runtime.precision=bf16-mixed may help, "
                 "and the same command goes on from the last checkpoint"
             )
 
