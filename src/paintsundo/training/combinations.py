@@ -45,8 +45,6 @@ def _check_strategy(options: TrainOptions) -> None:
         raise UserError("ZeRO 3 fetches weights block by block: say runtime.compile=regional, or none")
     if trainer.offload_optimizer and options.optimizer.name == "adamw_8bit":
         raise UserError("an offloaded optimiser computes on the processor: say optimizer=adamw")
-    if trainer.num_nodes > 1 and options.max_minutes is not None:
-        raise UserError("max_minutes is each machine's own clock: with several say max_steps and max_minutes=null")
 
 
 def _check_precision(options: TrainOptions) -> None:
@@ -95,6 +93,11 @@ def _check_intervals(options: TrainOptions) -> None:
 
 def _check_loader(options: TrainOptions) -> None:
     data, module = options.data, _module(options)
+    if options.batch_size % data.states_per_process:
+        raise UserError(
+            f"batch_size={options.batch_size} is no multiple of data.states_per_process={data.states_per_process}: "
+            "change one"
+        )
     stream = data.loader == "stream"
     for name in ("buckets", "cache"):
         if getattr(data, name) is not None and not stream:

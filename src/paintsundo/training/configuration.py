@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from paintsundo.errors import UserError
@@ -31,7 +33,7 @@ Options and their values:
 """
 
 # Group → what its entries are; chosen as group=entry.
-_GROUPS = {
+GROUPS = {
     "experiment": "what is trained, and how",
     "trainer": "devices and strategy",
     "ema": "averages of the weights",
@@ -79,7 +81,7 @@ def with_model_options(overrides: Sequence[str], literal: Sequence[str] = ()) ->
     wanted = [o.partition("=")[0].strip().removeprefix("model.").split(".")[0] for o in overrides if _of_model(o)]
     if not wanted and not literal:
         return list(overrides)
-    base = compose("train", [o for o in overrides if not _of_model(o) and not _several(o)])
+    base = compose("train", [first_value(o) for o in overrides if not _of_model(o)])
     named = set(base.model or ())
     if not (set(wanted) | set(literal)) - named:
         return list(overrides)
@@ -101,6 +103,20 @@ def with_model_options(overrides: Sequence[str], literal: Sequence[str] = ()) ->
     return [f"+{o}" if _of_model(o) and o.partition("=")[0].strip() in heads else o for o in overrides]
 
 
+def first_value(override: str) -> str:
+    """An override with several values (hydra's sweeps: a,b, range(…), interval(…)) with the first of them alone."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return override
+    if not parsed.is_sweep_override():
+        return override
+    name = override.partition("=")[0]
+    if parsed.is_interval_sweep():
+        return f"{name}={cast(Any, parsed.value()).start}"
+    return f"{name}={next(iter(parsed.sweep_string_iterator()))}"
+
+
 def settle(config: DictConfig) -> DictConfig:
     """Turn options that stand for others into those; returns the configuration, changed in place."""
     if not config.condition_dropout and config.model is not None:
@@ -119,7 +135,7 @@ def help_text(arguments: Sequence[str]) -> str:
         UserError: an option is unknown.
     """
     options = cast(dict[str, Any], OmegaConf.to_container(configure(arguments), resolve=True))
-    lines = [option_line(f"{group}=NAME", f"{', '.join(entries(group))}: {what}") for group, what in _GROUPS.items()]
+    lines = [option_line(f"{group}=NAME", f"{', '.join(entries(group))}: {what}") for group, what in GROUPS.items()]
     return "\n".join([_USAGE, *lines, "", *explained_options(options, _EXPLAINED)])
 
 
@@ -131,17 +147,6 @@ def entries(group: str) -> list[str]:
 
 def _of_model(override: str) -> bool:
     return override.lstrip().startswith("model.")
-
-
-def _several(override: str) -> bool:
-    """Whether hydra would make several runs of it."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        return OverridesParser.create().parse_override(override).is_sweep_override()
-    except HydraException:
-        return False
 
 
 def _again(literals: dict[str, str | None]) -> list[str]:

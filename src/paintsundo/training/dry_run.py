@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from paintsundo.training.memory_estimate import TRAINERS, chosen_trainer, estimate
+from paintsundo.training.memory_estimate import TRAINERS, Counts, chosen_trainer, estimate
 from paintsundo.training.options import TrainOptions, read
 from paintsundo.training.parameter_table import Row, local_start, parameter_rows
 from paintsundo.training.requirements import missing
@@ -68,14 +68,17 @@ def parameter_text(rows: Sequence[Row], options: TrainOptions) -> str:
 
 def memory_text(rows: Sequence[Row], options: TrainOptions) -> str:
     """The table of memory per device and strategy."""
-    known = [row for row in rows if row.parameters is not None]
-    trained, frozen = sum(row.trained for row in known), sum(_frozen(row, options) for row in known)
+    counts = Counts(
+        sum(row.trained for row in rows),
+        sum(_frozen(row, options) for row in rows if row.trained),
+        sum(_frozen(row, options) for row in rows if not row.trained),
+    )
     devices, how = _devices(options)
-    unit, size = ("GiB", 2**30) if estimate(options, "one", trained, frozen, 1).device > 2**30 else ("MiB", 2**20)
+    unit, size = ("GiB", 2**30) if estimate(options, "one", counts, 1).device > 2**30 else ("MiB", 2**20)
     head = (f"{unit} per device", "weights", "gradients", "optimizer", "averages", "sum", "machine's own")
     table = []
     for trainer in TRAINERS:
-        memory = estimate(options, trainer, trained, frozen, devices)
+        memory = estimate(options, trainer, counts, devices)
         figures = (memory.weights, memory.gradients, memory.optimizer, memory.averages, memory.device, memory.host)
         mark = "* " if trainer == chosen_trainer(options) else "  "
         table.append((mark + trainer, *(f"{value / size:.2f}" for value in figures)))

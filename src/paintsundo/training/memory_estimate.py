@@ -46,23 +46,34 @@ def averages_of(options: TrainOptions) -> int:
     return {"none": 0, "standard": 1}.get(options.ema.kind, len(options.ema.stds))
 
 
-def estimate(options: TrainOptions, trainer: str, trained: int, frozen: int, devices: int) -> Memory:
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of parameters: trained; frozen within networks that are trained; of networks wholly frozen."""
+
+    trained: int
+    frozen: int
+    apart: int
+
+
+def estimate(options: TrainOptions, trainer: str, counts: Counts, devices: int) -> Memory:
     """What a strategy needs on each device.
 
     Args:
         options: precision, optimiser and averages are read from them.
         trainer: one of TRAINERS.
-        trained, frozen: numbers of parameters.
+        counts: numbers of parameters. Networks that are wholly frozen are whole, in float32, on every device.
         devices: number of devices in all; "one" is always one.
     """
+    trained, frozen, apart = counts.trained, counts.frozen, 4.0 * counts.apart
     strategy, optimizer_away, weights_away = TRAINERS[trainer]
     shards = 1 if strategy == "one" else devices
     state = _STATE[options.optimizer.name] * trained
     averages = 4.0 * averages_of(options) * trained
     if strategy in ("one", "ddp"):
-        return Memory(4.0 * (trained + frozen), 4.0 * trained, state, averages)
+        return Memory(apart + 4.0 * (trained + frozen), 4.0 * trained, state, averages)
     if strategy == "fsdp2":
-        return Memory(4.0 * (trained + frozen) / shards, 4.0 * trained / shards, state / shards, averages / shards)
+        weights = apart + 4.0 * (trained + frozen) / shards
+        return Memory(weights, 4.0 * trained / shards, state / shards, averages / shards)
     each = 4.0 if options.runtime.precision == "32-true" else 2.0
     weights, gradients = each * (trained + frozen), each * trained
     weights = weights / shards if strategy == "zero3" else weights
@@ -77,7 +88,7 @@ def estimate(options: TrainOptions, trainer: str, trained: int, frozen: int, dev
     if weights_away:
         host += weights
         weights = 0.0
-    return Memory(weights, gradients, optimizer, averages, host)
+    return Memory(apart + weights, gradients, optimizer, averages, host)
 
 
 def chosen_trainer(options: TrainOptions) -> str | None:
