@@ -16,7 +16,7 @@ from paintsundo.data.index import read_indexes
 from paintsundo.data.process import NEVER
 from paintsundo.data.process_source import ProcessSource
 from paintsundo.data.samples import fitted, fitted_map
-from paintsundo.data.shard_store import ShardStore
+from paintsundo.data.shard_store import ShardStore, public
 from paintsundo.errors import UserError
 
 
@@ -61,7 +61,8 @@ def read_bank_arrays(
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         parts = [part for part in pool.map(read, range(len(source.index))) if part is not None]
     if not parts:
-        raise UserError(f"{', '.join(map(str, paths))}: no sample of the split {split} can be read")
+        places = ", ".join(public(str(path)) for path in paths)
+        raise UserError(f"{places}: no sample of the split {split} can be read")
     most = max(len(pictures) for pictures, _, _ in parts)
     all_pictures = np.full((len(parts), most, *bucket, 3), 255, np.uint8)
     all_reveals = np.full((len(parts), most, *bucket), NEVER, np.uint16)

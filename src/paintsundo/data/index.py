@@ -31,6 +31,7 @@ from paintsundo.data.shard_store import (
     identity,
     is_remote,
     local_folder,
+    public,
     url_of,
 )
 from paintsundo.errors import UserError
@@ -121,13 +122,14 @@ def join(indexes: Sequence[DataIndex]) -> DataIndex:
     if not indexes:
         raise UserError("no data set is given")
     starts = np.cumsum([0, *(len(index.shards) for index in indexes)])
-    arrays = {name: [getattr(index, name) for index in indexes] for name in COLUMNS}
+    columns: dict[str, Any] = {name: np.concatenate([getattr(index, name) for index in indexes]) for name in COLUMNS}
     shard = [(index.shard + start).astype(np.int32) for index, start in zip(indexes, starts, strict=False)]
     return DataIndex(
         tuple(shard for index in indexes for shard in index.shards),
         np.concatenate(shard),
-        **{name: np.concatenate(parts) for name, parts in arrays.items()},
+        **columns,
         faults=tuple(fault for index in indexes for fault in index.faults),
+        left_out=sum(index.left_out for index in indexes),
     )
 
 
@@ -148,7 +150,8 @@ def read_indexes(
     joined = joined.of_split(split) if split is not None else joined
     if len(joined) == 0:
         more = f"; the first fault: {joined.faults[0]}" if joined.faults else ""
-        raise UserError(f"{', '.join(map(str, datasets))}: no usable sample of the split {split}{more}")
+        places = ", ".join(public(str(dataset)) for dataset in datasets)
+        raise UserError(f"{places}: no usable sample of the split {split}{more}")
     return joined.limited(limit)
 
 
@@ -157,18 +160,18 @@ def read_shards(dataset: str | Path) -> list[Shard]:
     text = str(dataset)
     if is_remote(dataset):
         try:
-            manifest = shards.parse_manifest(fetch_bytes(text, "manifest.json"), text)
+            manifest = shards.parse_manifest(fetch_bytes(text, "manifest.json"), public(text))
         except (OSError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             url = url_of(text, "manifest.json")
-            raise UserError(f"{text} is no data set that can be read: {cause(error, url)}") from error
+            raise UserError(f"{public(text)} is no data set: {cause(error, url)}") from error
     else:
         manifest = shards.read_manifest(local_folder(dataset))
     try:
         found = [Shard(text, *(kind(entry[name]) for name, kind in MANIFEST.items())) for entry in manifest["shards"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{dataset}: its manifest is damaged ({type(error).__name__}: {error})") from error
+        raise UserError(f"{public(text)}: its manifest is damaged ({type(error).__name__}: {error})") from error
     for shard in found:
         url_of(text, shard.file)  # refuses names that lead elsewhere
     return found

@@ -79,14 +79,15 @@ def dataset_name(dataset: str) -> str:
 
 def identity(dataset: str) -> str:
     """A folder name for what is kept of one data set: equal for equal places only."""
-    place = dataset if is_remote(dataset) else str(local_folder(dataset).resolve())
+    pipe = dataset.lower().startswith("pipe:")
+    place = dataset if pipe else public(dataset) if is_remote(dataset) else str(local_folder(dataset).resolve())
     return hashlib.sha256(place.encode()).hexdigest()[:24]
 
 
 def url_of(dataset: str, name: str) -> str:
     """Where a file of a remote data set is. Raises UserError for names that could lead elsewhere."""
     if not _NAME.fullmatch(name):
-        raise UserError(f"{dataset}: its manifest lists a file of the odd name {name!r}")
+        raise UserError(f"{public(dataset)}: its manifest lists a file of the odd name {name!r}")
     if dataset.lower().startswith("pipe:"):
         quoted = shlex.quote(name)
         return dataset.replace("{}", quoted) if "{}" in dataset else f"{dataset.rstrip('/')}/{quoted}"
@@ -114,16 +115,21 @@ def _blocks(url: str) -> Iterator[bytes]:
     stream.close()  # raises OSError when the command behind it has failed
 
 
+def public(dataset: str) -> str:
+    """A place as it may be shown: a URL less user, password and query, a command by its first word."""
+    if dataset.lower().startswith("pipe:"):
+        return "pipe:" + (dataset[5:].split() or [""])[0]
+    if not is_remote(dataset):
+        return dataset
+    parts = urlsplit(dataset)
+    return urlunsplit(parts._replace(query="", netloc=parts.netloc.rsplit("@", 1)[-1]))
+
+
 def cause(error: Exception, url: str) -> str:
     """Why a URL cannot be read, in one line without what may be secret in it."""
-    place = (
-        "its command"
-        if url.lower().startswith("pipe:")
-        else urlunsplit(urlsplit(url)._replace(query="", netloc=urlsplit(url).netloc.rsplit("@", 1)[-1]))
-    )
     status = re.search(r"exit (-?\d+)", str(error))
-    why = f"exit status {status[1]}" if status else f"{type(error).__name__}: {error}"
-    return " ".join(f"{place} cannot be read ({why})".split())
+    why = f"exit status {status[1]}" if status else type(error).__name__
+    return f"{public(url)} cannot be read ({why})"
 
 
 def fetch_bytes(dataset: str, name: str) -> bytes:

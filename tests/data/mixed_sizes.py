@@ -1,0 +1,61 @@
+"""Small data sets of drawing processes of differing sizes, and ways to damage them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from paintsundo.data import shards
+from paintsundo.data.process import NEVER, DrawingProcess, Stage
+
+SIZES = ((32, 48), (48, 32), (40, 40), (32, 52), (56, 32))
+BUCKETS = ((32, 48), (48, 32), (40, 40))
+
+
+def drawing(number: int, height: int, width: int, stages: int = 3) -> DrawingProcess:
+    """Rows of colour that appear from the top, each stage darker; no two numbers look alike."""
+    random = np.random.default_rng(number)
+    edges = np.linspace(0, 65534, stages + 1).round().astype(int)
+    made = []
+    for stage in range(stages):
+        picture = np.full((height, width, 3), 250 - 40 * stage, np.uint8)
+        picture[:, : width // 2] = random.integers(0, 200, 3)
+        picture[number % height, number % width] = stage
+        when = np.linspace(edges[stage] + 1, edges[stage + 1], height).astype(np.uint16)
+        reveal = np.repeat(when[:, None], width, axis=1)
+        reveal[:, stage] = NEVER
+        made.append(Stage(f"stage{stage}", picture, reveal))
+    return DrawingProcess(tuple(made), subject=str(number), tags=("cat", f"number_{number}"))
+
+
+def write(
+    folder: Path, count: int, per_shard: int = 5, sizes: tuple = SIZES, split: str = "train", first: int = 0
+) -> Path:
+    """A data set of `count` processes whose sizes take turns."""
+    folder.mkdir(parents=True)
+    writer = shards.ShardWriter(folder, per_shard)
+    for number in range(first, first + count):
+        process = drawing(number, *sizes[number % len(sizes)], stages=2 + number % 2)
+        writer.write(shards.encode(process, split=split), split)
+    listed = writer.close()
+    manifest = {"format": shards.FORMAT, "shards": listed, "most_stages": 3, "size": 32, "samples": count}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def rewrite(folder: Path, shard: int, change: object) -> None:
+    """Write a shard anew with `change(key, members) -> members` applied, the manifest brought up to date."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["shards"][shard]
+    samples = list(shards.read_samples(folder / entry["file"]))
+    temporary = folder / "rewritten"
+    temporary.mkdir()
+    writer = shards.ShardWriter(temporary, 10**6)
+    writer._samples = int(samples[0][0])
+    for key, members in samples:
+        writer.write(change(key, dict(members)), entry["split"])  # type: ignore[operator]
+    new = writer.close()[0]
+    (temporary / new["file"]).replace(folder / entry["file"])
+    temporary.rmdir()
+    entry["bytes"], entry["sha256"] = new["bytes"], new["sha256"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
