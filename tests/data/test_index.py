@@ -2,10 +2,10 @@ import json
 import shutil
 from pathlib import Path
 
-import mixed_sizes
 import numpy as np
 import pytest
 
+import mixed_sizes
 from paintsundo.data import index as index_module
 from paintsundo.data import shards
 from paintsundo.data.faults import Fault, FaultTally

@@ -1,9 +1,9 @@
 from pathlib import Path
 
-import mixed_sizes
 import numpy as np
 import pytest
 
+import mixed_sizes
 from paintsundo.conditioning.buckets import PUBLISHED_BUCKETS, choose_bucket
 from paintsundo.data.index import DataIndex
 from paintsundo.data.plan import BatchPlan

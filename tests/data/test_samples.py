@@ -1,9 +1,9 @@
 from pathlib import Path
 
-import mixed_sizes
 import numpy as np
 import pytest
 
+import mixed_sizes
 from paintsundo.conditioning.images import crop_to
 from paintsundo.data.bank_arrays import read_bank_arrays
 from paintsundo.data.plan import generator

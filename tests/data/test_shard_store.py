@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import mixed_sizes
 import pytest
 
+import mixed_sizes
 from paintsundo.data import shard_store
 from paintsundo.data.index import read_index, read_indexes, read_shards
 from paintsundo.data.process_source import ProcessSource

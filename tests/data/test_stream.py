@@ -4,11 +4,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
-import mixed_sizes
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import mixed_sizes
 from paintsundo.data import shards
 from paintsundo.data.index import read_indexes
 from paintsundo.data.plan import BatchPlan
