@@ -1,23 +1,15 @@
 """Stable Diffusion 1.5 as a starting point: the same predictions at first, and all of it trainable."""
 
-import os
 from pathlib import Path
 
 import pytest
 import stable_diffusion
 import torch
+from malicious import Malicious
 from transformers import CLIPTextModel
 
 from paintsundo.checkpoints.starting_points import find_starting_point
 from paintsundo.errors import UserError
-
-
-class Malicious:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.marker),)
 
 
 def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -112,8 +112,9 @@ def save_lora(
 ) -> None:
     """Write adapters as diffusers does: names `unet.<layer>.lora_A.weight`, peft's configuration in the header.
 
-    The file appears under its name only when it is whole. diffusers' `load_lora_adapter(prefix="unet")` and
-    `infer.py models.lora=` read it.
+    The file appears under its name only when it is whole. `infer.py models.lora=` reads it, and so does diffusers'
+    `load_lora_adapter(folder, weight_name=file, prefix="unet")` (which without `weight_name` ignores headers, alpha
+    with them).
 
     Args:
         file: safetensors.

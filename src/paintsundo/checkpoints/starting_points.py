@@ -64,7 +64,11 @@ def _find(source: str, kind: str, before: tuple[Path, ...]) -> StartingPoint:
         return _of_file(path, kind, source, before)
     if path.suffix in _FILES or path.is_absolute():
         raise UserError(f"start: {source} does not exist")
-    return _of_folder(resolve(source, kind), kind, source, before)
+    try:
+        folder = resolve(source, kind)
+    except UserError as error:
+        raise UserError(str(error).replace(f"models.{kind}:", "start:")) from None
+    return _of_folder(folder, kind, source, before)
 
 
 def _of_folder(folder: Path, kind: str, source: str, before: tuple[Path, ...]) -> StartingPoint:

@@ -32,7 +32,9 @@ def read_pickle(file: Path) -> Any:
             f"{file} holds Python objects beside tensors, which could run anything, and is not read: "
             "write its state_dict alone to a safetensors file"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # bytes that are no such file fail anywhere in its reader
         raise UserError(f"{file} is damaged or not a file of torch.save: {_first_line(error)}") from None
 
 
