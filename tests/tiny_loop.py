@@ -1,5 +1,6 @@
 """A Lightning module that trains in milliseconds, with all that callbacks ask of the real ones, and a run of it."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class TinyModule(lightning.LightningModule):
         return torch.optim.AdamW(self.network.parameters(), 1e-2)
 
     def held_out_batch(self, bank: Any, count: int, seed: int) -> dict[str, Any]:
-        return {"x": torch.randn(count, 8, generator=torch.Generator().manual_seed(100 + seed))}
+        return {"x": torch.randn(count, 8, generator=torch.Generator().manual_seed(100 + seed)).to(self.device)}
 
     def latent_shape(self, batch: dict[str, Any]) -> torch.Size:
         return batch["x"].shape
@@ -72,10 +73,24 @@ class TinyModule(lightning.LightningModule):
 
     def sample_pictures(self, bank: Any, count: int, seed: int) -> tuple[Tensor, dict[str, float]]:
         torch.rand(7)  # noise that nobody seeded
-        made = self.network(torch.zeros(1, 8)).sum()
+        made = self.network(torch.zeros(1, 8, device=self.device)).sum()
         rows = torch.full((2 * count, getattr(self, "frames", 5), 3, 16, 24), 200, dtype=torch.uint8)
         rows[::2] = 10
         return rows, {"state_psnr": float(made)}
+
+
+class Zeros:
+    """Averages that are all zero."""
+
+    @contextmanager
+    def swapped(self, trainer, module):
+        assert isinstance(trainer, lightning.Trainer)
+        kept = [p.detach().clone() for p in module.network.parameters()]
+        for p in module.network.parameters():
+            p.data.zero_()
+        yield
+        for p, value in zip(module.network.parameters(), kept, strict=True):
+            p.data.copy_(value)
 
 
 def fit(
@@ -88,11 +103,12 @@ def fit(
     start: int = 0,
     **options: Any,
 ) -> lightning.Trainer:
-    """Train on the processor; `start` says at which batch the data begin."""
+    """Train, on the processor if nothing else is said; `start` says at which batch the data begin."""
     torch.manual_seed(1)
     resume = {"ckpt_path": options.pop("resume"), "weights_only": True} if "resume" in options else {}
     trainer = lightning.Trainer(
-        accelerator="cpu",
+        accelerator=options.pop("accelerator", "cpu"),
+        devices=options.pop("devices", 1),
         max_steps=steps,
         callbacks=callbacks,
         logger=loggers,

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from paintsundo.models import SingleFrameUNet, UNet3DModel
 from paintsundo.training.device_rate import matrix_rate
 from paintsundo.training.flops import FlopCounter, StepFlops, batch_samples, batch_signature, count_step
 from tiny_loop import TinyModule, fit
@@ -129,3 +130,20 @@ def test_rate_is_measured_once_and_draws_no_random_numbers() -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert 1e8 < rate < 1e15
     assert matrix_rate("cpu") == rate
+
+
+def test_published_sizes() -> None:
+    """Known: 6.25 TFLOP for six frames of 512×640, 12.6 TFLOP for a clip of 16×320×512; nothing is computed here."""
+    with torch.device("meta"), FlopCounter() as counter:
+        zero = torch.zeros(6, dtype=torch.long)
+        latents = torch.empty(6, 4, 64, 80)
+        unet = SingleFrameUNet(cross_attention_dim=768)
+        unet(latents, zero, torch.empty(6, 77, 768), operation_steps=zero, concat_conds=latents)
+    found = counter.result()
+    assert found.trained == pytest.approx(6.25e12, rel=1e-3)
+    assert found.training == pytest.approx(3 * found.trained, rel=2e-3)  # text and first layer need no gradient
+    with torch.device("meta"), FlopCounter() as counter:
+        zero = torch.zeros(1, dtype=torch.long)
+        latents = torch.empty(1, 4, 16, 40, 64)
+        UNet3DModel()(latents, zero, torch.empty(1, 77, 1024), torch.empty(1, 16, 16, 1024), zero, latents)
+    assert counter.result().trained == pytest.approx(12.6e12, rel=1e-2)

@@ -1,5 +1,4 @@
 import json
-from contextlib import contextmanager
 
 import lightning
 import pytest
@@ -8,21 +7,7 @@ import torch
 from paintsundo.training.figures import read_figures, write_figures
 from paintsundo.training.held_out import HeldOutLoss, spread_timesteps
 from paintsundo.training.loggers import RunCSVLogger
-from tiny_loop import TinyModule, csv_rows, fit
-
-
-class Zeros:
-    """Averages that are all zero."""
-
-    @contextmanager
-    def swapped(self, trainer, module):
-        assert isinstance(trainer, lightning.Trainer)
-        kept = [p.detach().clone() for p in module.network.parameters()]
-        for p in module.network.parameters():
-            p.data.zero_()
-        yield
-        for p, value in zip(module.network.parameters(), kept, strict=True):
-            p.data.copy_(value)
+from tiny_loop import TinyModule, Zeros, csv_rows, fit
 
 
 def test_timesteps_are_spread_evenly_over_their_quantile() -> None:

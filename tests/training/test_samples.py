@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_held_out import Zeros
 
 from paintsundo.training.faults import Faults
 from paintsundo.training.held_out import HeldOutLoss
 from paintsundo.training.loggers import build_loggers
 from paintsundo.training.samples import Samples, shows_clips
 from paintsundo.training.videos import side_by_side, write_video
-from tiny_loop import TinyModule, csv_rows, fit
+from tiny_loop import TinyModule, Zeros, csv_rows, fit
 
 BANK = range(3)
 
@@ -32,14 +31,18 @@ def test_sheets_figures_and_share_of_time(tmp_path: Path) -> None:
     assert all(0 < share < 1 for share in shares)
 
 
-def test_nothing_beside_the_steps_changes_them(tmp_path: Path) -> None:
+GPU = pytest.param("gpu", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", GPU])
+def test_nothing_beside_the_steps_changes_them(tmp_path: Path, accelerator: str) -> None:
     plain, watched = TinyModule(), TinyModule(frames=5)
-    fit(plain, [], steps=12)
+    fit(plain, [], steps=12, accelerator=accelerator)
     beside = [
         Samples(BANK, tmp_path, 2, averages=Zeros()),
         HeldOutLoss(BANK, tmp_path, 3, averages=Zeros(), count=4),
     ]
-    fit(watched, beside, steps=12)
+    fit(watched, beside, steps=12, accelerator=accelerator)
     assert len(list((tmp_path / "samples").glob("*.mp4"))) == 6
     assert plain.losses == watched.losses
     assert plain.drawn == watched.drawn

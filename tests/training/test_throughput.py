@@ -7,6 +7,7 @@ import torch
 
 import paintsundo.training.throughput as throughput
 from paintsundo.training.beside import Interval, clock_stopped
+from paintsundo.training.faults import Faults, NonFinite
 from paintsundo.training.loggers import RunCSVLogger
 from paintsundo.training.throughput import Throughput
 from tiny_loop import Numbers, TinyModule, csv_rows, fit
@@ -92,3 +93,37 @@ def test_intervals() -> None:
     fresh.begin(0)
     assert not fresh.due(0)
     assert not fresh.due(0, end=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_device_is_waited_for_only_when_figures_are_due(tmp_path) -> None:
+    class Device(TinyModule):
+        def on_train_batch_end(self, outputs, batch, index) -> None:
+            """Reads nothing."""
+
+    def strict(kind):
+        """A callback whose hooks fail where they wait for the device, but for the first batch and every fifth step."""
+
+        class Strict(kind):
+            def watched(self, name, trainer, *args):
+                quiet = trainer.global_step > 0 and (trainer.global_step + (name == "on_train_batch_start")) % 5
+                torch.cuda.set_sync_debug_mode("error" if quiet else "default")
+                try:
+                    getattr(kind, name)(self, trainer, *args)
+                finally:
+                    torch.cuda.set_sync_debug_mode("default")
+
+            def on_train_batch_start(self, *args) -> None:
+                self.watched("on_train_batch_start", *args)
+
+            def on_train_batch_end(self, *args) -> None:
+                self.watched("on_train_batch_end", *args)
+
+        return Strict
+
+    watcher = strict(Throughput)()
+    guard = strict(NonFinite)(3, Faults(tmp_path))
+    fit(Device(), [watcher, guard], steps=20, log_every=5, accelerator="gpu")
+    assert 0 < watcher.latest["throughput/mfu"] < 1
+    assert watcher.rate > 1e12
+    assert guard.in_a_row == 0

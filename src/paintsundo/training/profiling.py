@@ -9,6 +9,8 @@ import lightning
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from paintsundo.training.beside import clock_stopped
+
 
 class StepProfile(lightning.Callback):
     """Profiles steps `first` … `last` of this process (the first step is 1) into `DIR/profile/`.
@@ -42,7 +44,8 @@ class StepProfile(lightning.Callback):
     def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
         if self.profile is not None:
             if self.batches >= self.last:
-                self._finish()
+                with clock_stopped(trainer):
+                    self._finish()
             else:
                 self.profile.step()
 
