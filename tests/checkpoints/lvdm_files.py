@@ -48,10 +48,11 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
+        inner = 4 * width
         self.ln_1 = nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         self.ln_2 = nn.LayerNorm(width)
-        layers = {"c_fc": nn.Linear(width, 2 * width), "gelu": nn.GELU(), "c_proj": nn.Linear(2 * width, width)}
+        layers = {"c_fc": nn.Linear(width, inner), "gelu": nn.GELU(), "c_proj": nn.Linear(inner, width)}
         self.mlp = nn.Sequential(OrderedDict(layers))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -69,10 +70,10 @@ class Transformer(nn.Module):
 class TextTower(nn.Module):
     """OpenCLIP's text side as `FrozenOpenCLIPEmbedder(layer="penultimate")` uses it."""
 
-    def __init__(self, width: int = 128, layers: int = 3) -> None:
+    def __init__(self, width: int = 128, layers: int = 3, words: int = 50) -> None:
         super().__init__()
         self.transformer = Transformer(width, width // 64, layers)
-        self.token_embedding = nn.Embedding(50, width)
+        self.token_embedding = nn.Embedding(words, width)
         self.positional_embedding = nn.Parameter(0.1 * torch.randn(77, width))
         self.ln_final = nn.LayerNorm(width)
         self.text_projection = nn.Parameter(torch.randn(width, 8))
@@ -89,14 +90,14 @@ class TextTower(nn.Module):
 class VisualTower(nn.Module):
     """OpenCLIP's image side as `FrozenOpenCLIPImageEmbedderV2` uses it."""
 
-    def __init__(self, width: int = 32, layers: int = 2, patch: int = 8, grid: int = 4) -> None:
+    def __init__(self, width: int = 32, layers: int = 2, patch: int = 8, grid: int = 4, out: int = 12) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
         self.class_embedding = nn.Parameter(torch.randn(width))
         self.positional_embedding = nn.Parameter(torch.randn(grid**2 + 1, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
         self.transformer = Transformer(width, 16, layers)
-        self.proj = nn.Parameter(torch.randn(width, 12))
+        self.proj = nn.Parameter(torch.randn(width, out))
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         patches = self.conv1(pictures).flatten(2).transpose(1, 2)

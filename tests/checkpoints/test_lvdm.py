@@ -12,7 +12,7 @@ from lvdm_files import CONTEXT, FRAMES
 from malicious import Malicious
 from safetensors.torch import save_file
 
-from paintsundo.checkpoints import lvdm_networks
+from paintsundo.checkpoints import lvdm_networks, open_clip
 from paintsundo.checkpoints.starting_points import StartingPoint, find_starting_point
 from paintsundo.errors import UserError
 
@@ -72,6 +72,28 @@ def test_published_configurations_are_told_by_the_shapes(component: str) -> None
         built = network.from_config(config)
     assert {name: list(t.shape) for name, t in built.state_dict().items()} == manifest["tensors"]
     assert all(built.config[key] == published[key] for key in published if not isinstance(published[key], list))
+
+
+@pytest.mark.parametrize("component", ["text_encoder", "image_encoder"])
+def test_published_towers_are_told_by_the_shapes(component: str) -> None:
+    manifest = json.loads(MANIFEST.read_text())[f"multi_frame/{component}"]
+    with torch.device("meta"):
+        if component == "text_encoder":
+            tensors = lvdm_files.TextTower(1024, 24, 49408).state_dict()
+            config = open_clip.text_config(tensors)
+            built = open_clip.text_tower(config, tensors, "test")
+        else:
+            tensors = lvdm_files.VisualTower(1280, 32, 14, 16, 1024).state_dict()
+            config = open_clip.vision_config(tensors)
+            built = open_clip.vision_tower(config, tensors, "test")
+    published = manifest["config"]
+    assert {key: built.config.to_dict()[key] for key in published} == published
+
+    def bare(name: str) -> str:
+        return name.removeprefix("text_model.").removeprefix("vision_model.")
+
+    found = {bare(name): list(tensor.shape) for name, tensor in built.state_dict().items()}
+    assert found == {bare(name): shape for name, shape in manifest["tensors"].items()}
 
 
 class TestImageToVideo:

@@ -106,6 +106,8 @@ class TestRun:
         found = find_starting_point(str(tmp_path), kind)
         assert found.kind == "run"
         assert "step-100" in found.description
+        older = find_starting_point(str(tmp_path / "checkpoints" / "step-9"), kind)
+        assert "step-9 of the run" in older.description
         original = find_starting_point(str(TINY / kind), kind)
         for component in original.parts:
             if component == "tokenizer":

@@ -43,9 +43,9 @@ def find_starting_point(source: str, kind: str) -> StartingPoint:
     """Recognise what training is to start from, without reading weights where it can be helped.
 
     Args:
-        source: "bundled"; a folder in the official layout (whole or in part), of Stable Diffusion 1.5, or of a
-            run of `train.py`; a checkpoint file of VideoCrafter, DynamiCrafter or ToonCrafter; a LoRA file; or a
-            hub id.
+        source: "bundled"; a folder in the official layout (whole or in part), of Stable Diffusion 1.5, of a run of
+            `train.py`, or of one of its checkpoints; a checkpoint file of VideoCrafter, DynamiCrafter or
+            ToonCrafter; a LoRA file; or a hub id.
         kind: "single_frame" or "multi_frame".
 
     Raises:
@@ -78,6 +78,8 @@ def _of_folder(folder: Path, kind: str, source: str, before: tuple[Path, ...]) -
     exported = sorted(final.glob("*.safetensors"))
     if len(exported) == 1 and is_lora(safetensors_shapes(exported[0])):
         return _lora(exported[0], kind, source, before)
+    if (folder / "state.ckpt").is_file() and (folder / "manifest.json").is_file():
+        return checkpoint_starting_point(folder.parent.parent, folder, kind, source)
     if (step := newest_checkpoint(folder)) is not None:
         return checkpoint_starting_point(folder, step, kind, source)
     # A folder that holds the whole pair is as good as the part of it.
