@@ -55,7 +55,7 @@ def _check_precision(options: TrainOptions) -> None:
         raise UserError("FSDP2 scales no losses, which 16-mixed needs: say runtime.precision=bf16-mixed")
     if options.optimizer.name == "adamw_8bit" and device == "cpu":
         raise UserError("optimizer.name=adamw_8bit needs a GPU: say optimizer=adamw on runtime.device=cpu")
-    if options.runtime.gradient_checkpointing and _module(options) == "TaggerModule":
+    if options.runtime.gradient_checkpointing and module_of(options) == "TaggerModule":
         raise UserError("the tagger keeps few activations: say runtime.gradient_checkpointing=false")
 
 
@@ -67,7 +67,7 @@ def _check_parts(options: TrainOptions) -> None:
         raise UserError("lora.start goes on from adapters: say their rank too, as in lora.rank=16")
     if lora.rank is None and lora.alpha is not None:
         raise UserError("lora.alpha scales adapters: say their rank too, as in lora.rank=16")
-    if lora.rank is not None and options.target and _module(options) not in DIFFUSION:
+    if lora.rank is not None and options.target and module_of(options) not in DIFFUSION:
         raise UserError("LoRA is for the single-frame and the multi-frame model: say lora.rank=null")
     if options.train_parts is not None and not options.train_parts:
         raise UserError("train_parts is empty, so nothing would be trained: null trains everything")
@@ -92,7 +92,7 @@ def _check_intervals(options: TrainOptions) -> None:
 
 
 def _check_loader(options: TrainOptions) -> None:
-    data, module = options.data, _module(options)
+    data, module = options.data, module_of(options)
     if options.batch_size % data.states_per_process:
         raise UserError(
             f"batch_size={options.batch_size} is no multiple of data.states_per_process={data.states_per_process}: "
@@ -115,8 +115,11 @@ def _check_loader(options: TrainOptions) -> None:
     if data.cache is not None:
         if options.target and module not in DIFFUSION:
             raise UserError("data.cache keeps what frozen encoders give, and here none is frozen: say data.cache=null")
-        if module == "MultiFrameModule" and (options.model or {}).get("train_encoders", False):
+        model = options.model or {}
+        if module == "MultiFrameModule" and model.get("train_encoders", False):
             raise UserError("data.cache keeps what frozen encoders give: say model.train_encoders=false too")
+        if module == "MultiFrameModule" and options.start is None and model.get("image_encoder") is not None:
+            raise UserError("data.cache keeps what frozen encoders give, and a new one is trained: say start=FOLDER")
 
 
 def _check_diffusion(options: TrainOptions) -> None:
@@ -124,7 +127,7 @@ def _check_diffusion(options: TrainOptions) -> None:
     prediction = model.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise UserError(f"model.prediction_type cannot be {prediction!r}: choose from epsilon, v_prediction")
-    if _module(options) == "SingleFrameModule" and model.get("zero_terminal_snr") and prediction == "epsilon":
+    if module_of(options) == "SingleFrameModule" and model.get("zero_terminal_snr") and prediction == "epsilon":
         raise UserError("at zero terminal SNR noise tells nothing of itself: say model.prediction_type=v_prediction")
     if model.get("beta_schedule", "linear") not in ("linear", "scaled_linear"):
         raise UserError(f"model.beta_schedule cannot be {model['beta_schedule']!r}: choose from linear, scaled_linear")
@@ -141,5 +144,6 @@ def _check_diffusion(options: TrainOptions) -> None:
         raise UserError(f"model.windows is {windows}: one or more of {', '.join(known)} in a list, as in [none,prv]")
 
 
-def _module(options: TrainOptions) -> str:
+def module_of(options: TrainOptions) -> str:
+    """Name of the module class, "" where no experiment is chosen."""
     return options.target.rpartition(".")[2]

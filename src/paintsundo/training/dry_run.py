@@ -70,8 +70,8 @@ def memory_text(rows: Sequence[Row], options: TrainOptions) -> str:
     """The table of memory per device and strategy."""
     counts = Counts(
         sum(row.trained for row in rows),
-        sum(_frozen(row, options) for row in rows if row.trained),
-        sum(_frozen(row, options) for row in rows if not row.trained),
+        sum(_frozen(row, options) for row in rows if not row.apart),
+        sum(_frozen(row, options) for row in rows if row.apart),
     )
     devices, how = _devices(options)
     unit, size = ("GiB", 2**30) if estimate(options, "one", counts, 1).device > 2**30 else ("MiB", 2**20)
@@ -89,15 +89,18 @@ def memory_text(rows: Sequence[Row], options: TrainOptions) -> str:
 def bucket_lines(options: TrainOptions) -> list[str]:
     """The assignment of samples to buckets, where the data are there."""
     data = options.data
-    if data.buckets is None or data.path is None or any("data set at" in line for line in missing(options)):
+    if data.loader != "stream" or data.path is None or any("data set at" in line for line in missing(options)):
         return []
     from paintsundo.data.index import read_indexes
     from paintsundo.data.plan import BatchPlan
 
     devices = _devices(options)[0] if options.trainer.strategy != "one" else 1
     index = read_indexes([data.path, *data.also], "train", data.limit)
+    # Without buckets pictures keep their sizes.
+    own = sorted(set(zip(index.heights.tolist(), index.widths.tolist(), strict=True)))
+    buckets = data.buckets or [list(size) for size in own]
     plan = BatchPlan(
-        index, data.buckets, options.batch_size, options.seed, data.shuffle_shards, devices, data.states_per_process
+        index, buckets, options.batch_size, options.seed, data.shuffle_shards, devices, data.states_per_process
     )
     faults = [f"{index.lost} samples cannot be read; the first fault: {index.faults[0]}"] if index.faults else []
     return ["\n".join([plan.table_text(), *faults])]

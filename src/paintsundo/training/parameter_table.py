@@ -38,12 +38,14 @@ class Row:
         parameters: how many there are in all; None where its size is not known yet.
         trained: how many of them training changes, or adapters beside them.
         sizes: where its sizes are from.
+        apart: whether it is only used, so that strategies leave it as it is.
     """
 
     name: str
     parameters: int | None
     trained: int
     sizes: str
+    apart: bool = False
 
 
 def parameter_rows(options: TrainOptions) -> list[Row]:
@@ -107,6 +109,8 @@ def _row(
     if network is None:
         return Row(name, None, 0, sizes)
     total = sum(p.numel() for p in network.parameters())
+    if trained is False:
+        return Row(name, total, 0, sizes, apart=True)
     if options.lora.rank is not None:
         adapters = adapter_parameters(network, options.lora.rank, options.lora.targets) if name == "unet" else 0
         return Row(name, total, adapters, sizes)
@@ -119,10 +123,12 @@ def _diffusion(options: TrainOptions, kind: str) -> Iterator[tuple[str, nn.Modul
     model = options.model or {}
     start = local_start(options)
     switch = "train_text_encoder" if kind == "single_frame" else "train_encoders"
-    encoders = _setting(options, switch, True)
+    encoders = _setting(options, switch, False)
     for name in _COMPONENTS[kind]:
         sizes, source = _sizes(kind, name, model, start, options.start)
-        trained = name in ("unet", "image_projection") or (name.endswith("encoder") and encoders)
+        # New encoders are always trained.
+        encoder = name.endswith("encoder") and (encoders or source == f"model.{_SIZES[name]}")
+        trained = name in ("unet", "image_projection") or encoder
         yield name, None if sizes is None else _network(kind, name, sizes), trained, source
 
 

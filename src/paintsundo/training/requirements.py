@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from paintsundo.training.combinations import SHARDED
+from paintsundo.training.combinations import DIFFUSION, SHARDED, module_of
 from paintsundo.training.options import TrainOptions
 
 
@@ -52,7 +52,8 @@ def _needed(options: TrainOptions) -> list[str]:
     """Parts of the model, made or trained elsewhere, that neither an option nor the start names."""
     absent = _none_of(options)
     given = options.model or {}
-    needed = [key for key in ("start",) if key in absent]
+    # The diffusion models' own start is that of the run.
+    needed = ["start"] if "start" in absent and module_of(options) not in DIFFUSION else []
     if options.start is None and "network" not in absent:
         needed += [key for key in ("autoencoder",) if key in absent]
         # New text encoders learn the words of the tagger's table; one that is there has words of its own.
@@ -67,7 +68,7 @@ def _none_of(options: TrainOptions) -> set[str]:
 
 
 def _paths(options: TrainOptions) -> list[tuple[str, str]]:
-    keys = ("autoencoder", "tags", "start", "text_encoder")
+    keys = ["autoencoder", "tags", "text_encoder"] + ([] if module_of(options) in DIFFUSION else ["start"])
     found: dict[str, Any] = {f"model.{key}": (options.model or {}).get(key) for key in keys}
     found["lora.start"] = options.lora.start
     return [(key, value) for key, value in found.items() if value is not None]
@@ -91,7 +92,7 @@ def _packages(options: TrainOptions) -> list[str]:
             either = "torchao" if sharded else "bitsandbytes or torchao"
             lines.append(f"the package {either} (pip install it), or optimizer=adamw")
     if options.logger.tensorboard and not _installed("tensorboard"):
-        lines.append("the package tensorboard (pip install tensorboard), or logger.tensorboard=false")
+        lines.append("the package tensorboard (pip install 'paintsundo[tensorboard]'), or logger.tensorboard=false")
     if options.logger.wandb and not _installed("wandb"):
         lines.append("the package wandb (pip install wandb), or logger.wandb=false")
     if options.runtime.attention == "xformers" and not _installed("xformers"):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from paintsundo.training.configuration import (
     settle,
     with_model_options,
 )
+from paintsundo.training.launch import is_launched
 from paintsundo.training.options import TrainOptions, check, read
 from paintsundo.training.requirements import missing
 
@@ -124,7 +124,7 @@ class SweepJob:
             print(f"{name}: done already", flush=True)
             return held_out_loss(folder)
         print(f"{name}: begins", flush=True)
-        if options.trainer.strategy != "one" and not _processes_are_there():
+        if options.trainer.strategy != "one" and not is_launched():
             self._run_apart(own, folder)
         else:
             _run_here(config)
@@ -221,11 +221,6 @@ def _run_here(config: DictConfig) -> None:
     finally:
         # Compiled code of one job is in the way of the next, of other sizes perhaps.
         torch.compiler.reset()
-
-
-def _processes_are_there() -> bool:
-    """Whether something else (torchrun, Slurm) has started one process for each device."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
 
 
 def _divide(overrides: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
