@@ -11,11 +11,13 @@ from paintsundo.training.averages import PowerAverage, StandardAverage, local, p
 MAKERS = [lambda: StandardAverage(0.7), lambda: PowerAverage(0.1)]
 
 
-def trajectory(steps: int) -> list[dict[str, Tensor]]:
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def trajectory(steps: int, device: str = "cpu") -> list[dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    return [
-        {"a": torch.randn(3, 5, generator=generator), "b": torch.randn(7, generator=generator)} for _ in range(steps)
-    ]
+    sizes = {"a": (3, 5), "b": (7,)}
+    return [{n: torch.randn(s, generator=generator).to(device) for n, s in sizes.items()} for _ in range(steps)]
 
 
 def test_exponents_are_those_of_the_paper() -> None:
@@ -68,9 +70,10 @@ def test_first_power_update_forgets_the_beginning() -> None:
     assert torch.equal(average.averages["a"], after["a"])
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
 @pytest.mark.parametrize("make", MAKERS)
-def test_averages_go_on_bit_by_bit(make) -> None:
-    values = trajectory(41)
+def test_averages_go_on_bit_by_bit(make, device: str) -> None:
+    values = trajectory(41, device)
     whole = make()
     whole.start(values[0])
     for value in values[1:]:
@@ -80,12 +83,15 @@ def test_averages_go_on_bit_by_bit(make) -> None:
     for value in values[1:18]:
         first.update(value)
     again = make()
-    again.load_state_dict(first.state_dict())
+    state = first.state_dict()  # read from a file, it is on the CPU
+    again.load_state_dict({**state, "averages": {n: t.cpu() for n, t in state["averages"].items()}})
     again.start(values[17])
     for value in values[18:]:
         again.update(value)
     assert again.updates == whole.updates == 40
-    assert all(torch.equal(again.averages[name], whole.averages[name]) for name in ("a", "b"))
+    for name in ("a", "b"):
+        assert again.averages[name].device.type == device
+        assert torch.equal(again.averages[name], whole.averages[name])
 
 
 def test_state_of_other_tensors_is_refused() -> None:

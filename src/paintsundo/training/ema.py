@@ -83,7 +83,7 @@ class AverageWeights(lightning.Callback):
         stds: relative widths of the power-function averages. The first is the one that samples and exports show.
         snapshot_every: steps between snapshots of the power-function averages, from which
             `python -m paintsundo.training.posthoc` reconstructs other widths.
-        folder: of the run; snapshots go into its `averages/`.
+        folder: of the run; snapshots go into its `averages/`. None: there are none.
 
     Attributes:
         faults: snapshots that could not be written, one line each; training goes on without them.

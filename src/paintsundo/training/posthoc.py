@@ -36,7 +36,7 @@ NEGLIGIBLE = 1e-9
 def main(arguments: Sequence[str] | None = None) -> int:
     """Reconstruct as the arguments say; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return exit_code(lambda: run(given), interrupted="interrupted; nothing is written")
+    return exit_code(lambda: run(given), interrupted="interrupted; nothing is left half written")
 
 
 def run(arguments: Sequence[str]) -> int:
