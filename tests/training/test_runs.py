@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,7 +124,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def run(folder: str, *others: str) -> int:
-        options = ("max_steps=4", "checkpoint_every=2", "log_every=1", "seed=3", "ema_decay=0.5", *others)
+        options = ("max_steps=4", "checkpoint_every=2", "log_every=1", "seed=3", "ema.decay=0.5", *others)
         needs = runs.needs("single_frame")
         return command.main(tiny_training.arguments("single_frame", data, tmp_path / folder, *needs, *options))
 
@@ -143,7 +144,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     assert run("parts") == 0
     assert "going on from step 2" in capsys.readouterr().out
     whole, parts = (
-        torch.load(tmp_path / folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in ("whole", "parts")
+        torch.load(tmp_path / folder / "checkpoints" / "step-00000004" / "state.ckpt", weights_only=True)
+        for folder in ("whole", "parts")
     )
     assert whole["global_step"] == parts["global_step"] == 4
     assert all(torch.equal(whole["state_dict"][name], parts["state_dict"][name]) for name in whole["state_dict"])
@@ -154,12 +156,16 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     # the averages are exported, not the last weights
     unet = load_file(tmp_path / "whole" / "final" / "unet" / "diffusion_pytorch_model.safetensors")
     assert not torch.equal(unet["conv_in.weight"], whole["state_dict"]["unet.conv_in.weight"])
-    steps = []
-    for name in ("metrics_before_000002.csv", "metrics.csv"):
-        with (tmp_path / "parts" / "log" / name).open() as stream:
-            steps.append([int(row["step"]) for row in csv.DictReader(stream)])
-    assert steps == [[0, 1, 2], [2, 3]]
-    # run once more, it is done already and only writes its results again
+    losses = []
+    for folder in ("whole", "parts"):
+        with (tmp_path / folder / "log" / "metrics.csv").open() as stream:
+            losses.append([(row["step"], row["loss"]) for row in csv.DictReader(stream)])
+    assert losses[0] == losses[1]
+    assert [step for step, _ in losses[0]] == ["0", "1", "2", "3"]
+    # run once more, it is done already; killed before its export, it is exported
+    assert run("parts") == 0
+    assert "finished at step 4 already" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "parts" / "final")
     assert run("parts") == 0
     again = load_file(tmp_path / "parts" / "final" / "unet" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(unet[key], again[key]) for key in unet)
@@ -181,7 +187,7 @@ def test_single_frame_model_learns_two_drawings_by_heart(runs: SimpleNamespace, 
         f"max_steps={steps}",
         "batch_size=8",
         "log_every=1",
-        "model.learning_rate=3e-3",
+        "optimizer.learning_rate=3e-3",
         "model.network.block_out_channels=[32,32,32]",
     )
     needs = runs.needs("single_frame")

@@ -13,7 +13,7 @@ from paintsundo.training.vocabulary import prompt_from_tags
 
 def trained(bank: ProcessBank, steps: int) -> TaggerModule:
     torch.manual_seed(0)
-    module = TaggerModule([8, 8], tag_count=20, picture_size=64, learning_rate=0.01)
+    module = TaggerModule([8, 8], tag_count=20, picture_size=64)
     module.prepare(bank)
     optimizer = torch.optim.AdamW(module.parameters(), 0.01)
     batches = module.make_batches(bank, 8)
@@ -32,7 +32,7 @@ def test_exported_tagger_gives_the_same_probabilities_and_learns(bank: ProcessBa
     module = trained(bank, 40)
     assert [name for name, _ in module.tags] == ["yellow", "blue", "face", "hat", "smile_(open)"]
     assert module.labels.tolist() == [[1, 0, 1, 0, 1], [1, 1, 0, 1, 0]]
-    module.export(tmp_path, bank)
+    module.export(tmp_path, {}, bank)
     tagger = Tagger.from_pretrained(tmp_path)
     assert tagger.size == 64
     pictures = bank.states(torch.arange(2), torch.ones(2, 1))[:, 0]

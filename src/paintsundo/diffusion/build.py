@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -19,7 +20,7 @@ from paintsundo.errors import UserError
 OWN = (KarrasDPMSolverScheduler, DynamicTSNRScheduler)
 
 
-def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, stage: str) -> SchedulerMixin:
+def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, stage: str | Stage) -> SchedulerMixin:
     """The scheduler that `config` names, with the betas, prediction type and spacing of `stage`.
 
     Args:
@@ -27,17 +28,19 @@ def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, sta
             diffusers scheduler also `step_options`, arguments for its `step` such as eta. Or an instance of
             a diffusers scheduler, whose class and explicitly set options count.
         stage: "keyframes" (linear betas, epsilon) or "video" (zero-terminal-SNR sqrt-linear betas,
-            v-prediction, trailing timesteps, dynamic scale of x0). The published schedulers exchange places
-            with the settings of the stage; a diffusers scheduler comes inside a `ForeignScheduler`.
+            v-prediction, trailing timesteps, dynamic scale of x0), or the noise of a model trained otherwise. The
+            published schedulers exchange places with the settings of the stage; a diffusers scheduler comes inside
+            a `ForeignScheduler`.
 
     Raises:
         UserError: unknown stage, class or option, or an option that the stage decides.
     """
-    settings = Stage.named(stage)
+    settings = stage if isinstance(stage, Stage) else Stage.named(stage)
+    foreign_stage = asdict(stage) if isinstance(stage, Stage) else stage
     if isinstance(config, (*OWN, ForeignScheduler)):
         return config
     if isinstance(config, SchedulerMixin):
-        return ForeignScheduler(type(config).__name__, stage, _explicit_options(config))
+        return ForeignScheduler(type(config).__name__, foreign_stage, _explicit_options(config))
     plain = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     options: dict[str, Any] = {str(key): value for key, value in dict(plain).items()}  # type: ignore[arg-type]
     target = options.pop("_target_", None)
@@ -45,7 +48,7 @@ def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, sta
         raise UserError("a scheduler configuration needs _target_, the scheduler's class")
     if target.startswith("diffusers."):
         step_options = options.pop("step_options", None)
-        return ForeignScheduler(target.rsplit(".", 1)[1], stage, options, step_options)
+        return ForeignScheduler(target.rsplit(".", 1)[1], foreign_stage, options, step_options)
     try:
         scheduler_class = get_class(target)
     except Exception as error:
@@ -59,16 +62,7 @@ def build_scheduler(config: Mapping[str, Any] | DictConfig | SchedulerMixin, sta
     unknown = sorted(set(options) - set(inspect.signature(scheduler_class).parameters))
     if unknown:
         raise UserError(f"{target} has no option {', '.join(unknown)}")
-    of_stage = {
-        "num_train_timesteps": settings.num_train_timesteps,
-        "beta_start": settings.beta_start,
-        "beta_end": settings.beta_end,
-        "beta_schedule": settings.beta_schedule,
-        "rescale_betas_zero_snr": settings.rescale_betas_zero_snr,
-        "prediction_type": settings.prediction_type,
-        "dynamic_scale": settings.dynamic_scale,
-    }
-    return scheduler_class(**(of_stage | options))
+    return scheduler_class(**(settings.scheduler_options() | options))
 
 
 def _explicit_options(scheduler: Any) -> dict[str, Any]:

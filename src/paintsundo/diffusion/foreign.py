@@ -50,7 +50,7 @@ class ForeignScheduler(SchedulerMixin, ConfigMixin):
 
     Args:
         scheduler: class name in diffusers, e.g. "DDIMScheduler".
-        stage: "keyframes" or "video".
+        stage: "keyframes" or "video", or the fields of a `Stage`.
         options: further options of that class. step_options: further arguments of its `step` (eta, s_churn,
             …).
 
@@ -62,11 +62,11 @@ class ForeignScheduler(SchedulerMixin, ConfigMixin):
     def __init__(
         self,
         scheduler: str,
-        stage: str,
+        stage: str | dict[str, Any],
         options: dict[str, Any] | None = None,
         step_options: dict[str, Any] | None = None,
     ) -> None:
-        self.stage = Stage.named(stage)
+        self.stage = Stage.named(stage) if isinstance(stage, str) else Stage(**stage)
         self.schedule = self.stage.schedule()
         self.alphas_cumprod = self.schedule.alphas_cumprod.float()
         self._log_sigmas = self.schedule.sigmas.log().numpy()

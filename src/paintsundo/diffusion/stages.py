@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from paintsundo.diffusion.schedules import NoiseSchedule
 from paintsundo.errors import UserError
+
+_FILE = "scheduler_config.json"
 
 StageName = Literal["keyframes", "video"]
 
@@ -30,6 +34,34 @@ class Stage:
         if name not in STAGES:
             raise UserError(f"unknown stage {name!r}: one of {', '.join(STAGES)}")
         return STAGES[name]
+
+    @classmethod
+    def read(cls, folder: str | Path, name: str) -> Stage:
+        """What a model was trained on: FOLDER/scheduler_config.json, or the published settings where there is none.
+
+        Raises:
+            UserError: the file is damaged or names settings that are not known.
+        """
+        published, file = cls.named(name), Path(folder) / _FILE
+        if not file.is_file():
+            return published
+        try:
+            given = {k: v for k, v in json.loads(file.read_text(encoding="utf-8")).items() if not k.startswith("_")}
+            stage = cls(**{**asdict(published), **given})
+            stage.schedule()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{file} cannot be used: {' '.join(str(error).split())}") from None
+        return stage
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `read` reads."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        (Path(folder) / _FILE).write_text(text + "\n", encoding="utf-8")
+
+    def scheduler_options(self) -> dict[str, Any]:
+        """Arguments of this project's schedulers."""
+        return {key: value for key, value in asdict(self).items() if key != "timestep_spacing"}
 
     def schedule(self) -> NoiseSchedule:
         """The tables of the stage, dynamic scale included."""

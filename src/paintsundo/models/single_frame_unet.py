@@ -16,6 +16,7 @@ from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.official_layout import OfficialLayoutMixin
 
 _OPERATION_SINUSOID_DIM = 256
+NO_OPERATION_STEP = -1  # given in place of an operation step, adds nothing: for training with the step left out
 
 
 class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DConditionModel):
@@ -44,7 +45,8 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
     ) -> torch.Tensor:
         """The embedding (B, E) of the operation steps, which diffusers' `forward` adds to the timestep's."""
         steps = added_cond_kwargs["operation_steps"].expand(emb.shape[0])
-        return self.add_embedding(self.operation_proj(steps).to(emb.dtype))
+        embedding = self.add_embedding(self.operation_proj(steps).to(emb.dtype))
+        return embedding.masked_fill((steps == NO_OPERATION_STEP)[:, None], 0.0)
 
     def forward(  # type: ignore[override]
         self,
@@ -63,7 +65,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
             sample: noisy latents (B, C, h, w).
             timestep: (B,) or one number, 0 … 999.
             encoder_hidden_states: words (B, 77, D).
-            operation_steps: (B,) or (1,), 0 (finished) … 999 (first stroke).
+            operation_steps: (B,) or (1,), 0 (finished) … 999 (first stroke), or NO_OPERATION_STEP.
             concat_conds: latents of the finished pictures (B, C, h, w), or (1, C, h, w) for all.
             return_dict: as in diffusers.
             kwargs: other arguments of `UNet2DConditionModel.forward`.

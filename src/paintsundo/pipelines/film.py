@@ -24,6 +24,7 @@ from paintsundo.checkpoints import (
     load_tagger,
 )
 from paintsundo.checkpoints.lora import merge_lora
+from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.conditioning.buckets import choose_bucket
 from paintsundo.conditioning.images import crop_notice, crop_to, open_picture, pad_to
 from paintsundo.conditioning.picture_file import to_rgb
@@ -158,19 +159,23 @@ class PaintsUndoPipeline(DiffusionPipeline):
         rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
         single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
         multi = load_multi_frame(multi_frame, dtype, rest)
+        keyframe_stage, video_stage = (
+            trained_stage(source, kind)
+            for source, kind in ((single_frame, "single_frame"), (multi_frame, "multi_frame"))
+        )
         pipe = cls(
             keyframe_unet=single and single.unet,
             keyframe_vae=single and single.vae,
             keyframe_text_encoder=single and single.text_encoder,
             keyframe_tokenizer=single and single.tokenizer,
-            keyframe_scheduler=build_scheduler(options.keyframes.scheduler, "keyframes"),
+            keyframe_scheduler=build_scheduler(options.keyframes.scheduler, keyframe_stage),
             video_unet=multi.unet,
             video_vae=multi.vae,
             video_text_encoder=multi.text_encoder,
             video_tokenizer=multi.tokenizer,
             image_encoder=multi.image_encoder,
             image_projection=multi.image_projection,
-            video_scheduler=build_scheduler(options.video.scheduler, "video"),
+            video_scheduler=build_scheduler(options.video.scheduler, video_stage),
             tagger=None if tagger is None else load_tagger(tagger),
         )
         pipe.placement = placement

@@ -10,6 +10,7 @@ import torch
 
 from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashes
 from paintsundo.checkpoints.layout import component_configs
+from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.checkpoints.sources import resolve
 from paintsundo.diffusion import build_scheduler
 from paintsundo.errors import UserError
@@ -40,10 +41,11 @@ class ModelSet:
         if models.lora is not None and not Path(models.lora).is_file():
             raise UserError(f"models.lora: the file {models.lora} does not exist")
         self._check_sizes()
-        for stage in ("keyframes", "video"):
+        for stage, kind in (("keyframes", "single_frame"), ("video", "multi_frame")):
             chosen = getattr(options, stage)
+            trained = trained_stage(self.folders.get(kind), kind)
             try:
-                build_scheduler(chosen.scheduler, stage).set_timesteps(chosen.num_inference_steps)
+                build_scheduler(chosen.scheduler, trained).set_timesteps(chosen.num_inference_steps)
             except (TypeError, ValueError) as error:
                 raise UserError(f"{stage}.scheduler: {one_line(error)}") from error
         self._hashes: dict[str, Any] | None = None

@@ -22,16 +22,33 @@ def seed_of(seed: int, number: int) -> int:
 
 
 class Batches(IterableDataset):
-    """Calls `make(generator)` for batch number `start`, `start + 1`, …, each with its own generator."""
+    """Calls `make(generator)` for batch number `start`, `start + 1`, …, each with its own generator.
 
-    def __init__(self, make: Callable[[torch.Generator], Batch], seed: int, device: torch.device) -> None:
+    Args:
+        make: gives a batch.
+        seed: of all batches.
+        device: where they are made.
+        rank, world: of this process; batch n of all processes together are numbers n·world … n·world + world − 1.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[torch.Generator], Batch],
+        seed: int,
+        device: torch.device,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.make, self.seed, self.device = make, seed, device
+        self.rank, self.world = rank, world
         self.start = 0
 
     def __iter__(self) -> Iterator[Batch]:
         number = self.start
         while True:
-            yield self.make(torch.Generator(self.device).manual_seed(seed_of(self.seed, number)))
+            stream = seed_of(self.seed, number * self.world + self.rank)
+            batch = self.make(torch.Generator(self.device).manual_seed(stream))
+            yield {**batch, "number": number}
             number += 1
 
 

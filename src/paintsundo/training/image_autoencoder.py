@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from paintsundo.data.samples import StateRule
 from paintsundo.training.bank import ProcessBank, to_signed
 from paintsundo.training.batches import StatePictures
 from paintsundo.training.module import PaintsUndoModule
@@ -38,9 +40,8 @@ class ImageAutoencoderModule(PaintsUndoModule):
         kl_weight: float = 1e-4,
         moment_weight: float = 0.02,
         latent_noise: float = 0.08,
-        **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
         self.vae = AutoencoderKL(**network)
         self.kl_weight, self.moment_weight, self.latent_noise = kl_weight, moment_weight, latent_noise
 
@@ -50,11 +51,14 @@ class ImageAutoencoderModule(PaintsUndoModule):
     def compiled_networks(self) -> list[nn.Module]:
         return [self.vae.encoder, self.vae.decoder]
 
+    def stream_rule(self) -> StateRule:
+        return StateRule()
+
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StatePictures:
         return StatePictures(bank, batch_size)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        pictures = batch["pictures"]
+        pictures = batch["pictures"] if "pictures" in batch else to_signed(batch["states"])
         posterior = self.vae.encode(pictures).latent_dist
         latents = posterior.sample() + self.latent_noise * torch.randn_like(posterior.mean)
         output = self.vae.decode(latents).sample.float()
@@ -76,8 +80,10 @@ class ImageAutoencoderModule(PaintsUndoModule):
         return torch.cat(rows, dim=1), figures
 
     @torch.no_grad()
-    def export(self, folder: Path, bank: ProcessBank) -> None:
+    def export(self, folder: Path, state: Mapping[str, Tensor], bank: ProcessBank | None) -> None:
         """Write `vae/` with latents × scaling factor of unit deviation."""
+        assert bank is not None
+        self.load_state_dict(state, strict=False)
         generator = torch.Generator(bank.device).manual_seed(0)
         pictures = StatePictures(bank, 256)(generator)["pictures"]
         mean = torch.cat([self.vae.encode(piece).latent_dist.mean for piece in pictures.split(32)])

@@ -1,10 +1,10 @@
-"""What all our Lightning modules share: the optimiser, its schedule, compilation and sample pictures."""
+"""What all our Lightning modules share: the optimiser, its schedule, gradients, frozen networks and the export."""
 
 from __future__ import annotations
 
-import math
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,12 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from paintsundo.data.samples import ClipRule, StateRule
+from paintsundo.errors import UserError
 from paintsundo.training.bank import ProcessBank
-
-
-def warmup_cosine(step: int, warmup: int, done: float, floor: float = 0.02) -> float:
-    """Learning-rate factor: linear over `warmup` steps, then a half cosine down to `floor`.
-
-    Args:
-        step: steps taken.
-        warmup: length of the rise in steps.
-        done: share of the whole training that is over, 0…1.
-    """
-    rise = min(1.0, (step + 1) / max(1, warmup))
-    return rise * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done))))
+from paintsundo.training.gradients import apply_gradient_policy, gradient_norm
+from paintsundo.training.optimizer import build_optimizer, warmup_constant, warmup_cosine
+from paintsundo.training.options import OptimizerOptions
 
 
 class TrainingClock:
@@ -46,25 +39,30 @@ class TrainingClock:
 class PaintsUndoModule(lightning.LightningModule):
     """Base of the trainable parts.
 
-    Args:
-        learning_rate: peak rate of AdamW.
-        warmup_steps: linear warm-up.
-        weight_decay: decoupled weight decay.
-        compile: compile the networks in place where the device is a GPU.
+    Attributes:
+        optimizer_settings: of the optimiser.
+        gradient_clip: longest gradient norm; 0 does not clip.
+        max_minutes: training time, or None.
+        gradient_norm: of the last step, a scalar on the device.
+        step_is_finite: whether the last step counted, a bool scalar on the device; None where DeepSpeed decides.
+        shardable: names of the block classes that FSDP2 gathers one at a time; empty where it is not supported.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 5e-4,
-        warmup_steps: int = 200,
-        weight_decay: float = 0.01,
-        compile: bool = False,
-    ) -> None:
+    shardable: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
         super().__init__()
-        self.learning_rate, self.warmup_steps, self.weight_decay = learning_rate, warmup_steps, weight_decay
-        self.compile_networks = compile
+        self.optimizer_settings = OptimizerOptions()
+        self.gradient_clip = 1.0
         self.max_minutes: float | None = None
         self.clock = TrainingClock()
+        self.gradient_norm: Tensor | None = None
+        self.step_is_finite: Tensor | None = None
+        self._frozen: dict[str, nn.Module] = {}
+        # Checkpoints hold what is trained; the rest comes from where it came from the first time.
+        self.strict_loading = False
+
+    # -- networks ------------------------------------------------------------------------------------------------
 
     def trained_networks(self) -> list[nn.Module]:
         """The networks whose parameters the optimiser changes."""
@@ -74,32 +72,111 @@ class PaintsUndoModule(lightning.LightningModule):
         """The networks worth compiling."""
         return self.trained_networks()
 
+    def keep_frozen(self, name: str, network: nn.Module) -> None:
+        """Make a network an attribute that is used but never trained.
+
+        It is no submodule: strategies neither copy, spread nor save it. `place_frozen` moves it.
+        """
+        network.requires_grad_(False).eval()
+        self._frozen[name] = network
+        object.__setattr__(self, name, network)
+
+    def place_frozen(self, device: torch.device | str) -> None:
+        """Move the frozen networks."""
+        for network in self._frozen.values():
+            network.to(device)
+
+    def train_only(self, patterns: Sequence[str]) -> list[str]:
+        """Freeze every parameter but those whose name one of the regular expressions is found in.
+
+        Returns:
+            the names that are trained.
+
+        Raises:
+            UserError: a pattern is no regular expression, or finds nothing.
+        """
+        names = [name for name, p in self.named_parameters() if p.requires_grad]
+        chosen = set()
+        for pattern in patterns:
+            try:
+                found = [name for name in names if re.search(pattern, name)]
+            except re.error as error:
+                raise UserError(f"train_parts: {pattern!r} is no regular expression ({error})") from None
+            if not found:
+                raise UserError(f"train_parts: {pattern!r} is in no parameter's name, such as {names[0]}")
+            chosen |= set(found)
+        for name, p in self.named_parameters():
+            p.requires_grad_(name in chosen)
+        return sorted(chosen)
+
+    def configure_model(self) -> None:
+        from lightning.pytorch.strategies import ModelParallelStrategy
+
+        if self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy):
+            from paintsundo.training.strategies import shard
+
+            assert self.device_mesh is not None
+            for network in self.trained_networks():
+                shard(network, self.device_mesh["data_parallel"], self.shardable)
+
     def on_fit_start(self) -> None:
-        if self.compile_networks and self.device.type == "cuda":
-            for network in self.compiled_networks():
-                network.compile()
+        self.place_frozen(self.device)
+
+    # -- optimiser -----------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> dict[str, Any]:
-        parameters = [p for network in self.trained_networks() for p in network.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99), weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, self.warmup_steps, self.share_done(step))
-        )
+        settings = self.optimizer_settings
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        strategy = self.trainer.strategy
+        zero = getattr(strategy, "config", None)
+        offloaded = bool(isinstance(zero, dict) and zero.get("zero_optimization", {}).get("offload_optimizer"))
+        optimizer = build_optimizer(parameters, settings, strategy.root_device, offloaded)
+
+        def factor(step: int) -> float:
+            if settings.schedule == "constant":
+                return warmup_constant(step, settings.warmup_steps)
+            return warmup_cosine(step, settings.warmup_steps, self.share_done(step))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        # DeepSpeed clips by itself, and its gradients are not in `p.grad`.
+        if hasattr(self.trainer.strategy, "deepspeed_engine"):
+            return
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.gradient_norm = gradient_norm(parameters)
+        self.step_is_finite = apply_gradient_policy(optimizer, self.gradient_norm, self.gradient_clip)
+
+    def on_before_zero_grad(self, optimizer: Any) -> None:
+        engine = getattr(self.trainer.strategy, "deepspeed_engine", None)
+        if engine is not None and engine.get_global_grad_norm() is not None:
+            self.gradient_norm = torch.as_tensor(engine.get_global_grad_norm(), device=self.device)
+
+    # -- progress ------------------------------------------------------------------------------------------------
 
     def share_done(self, step: int) -> float:
         """How much of the training is over: by steps, or by time where `max_minutes` comes first."""
         done = step / self.trainer.max_steps
         if self.max_minutes:
-            done = max(done, self.clock.minutes() / self.max_minutes)
+            done = max(done, self._minutes() / self.max_minutes)
         return done
+
+    def _minutes(self) -> float:
+        """The first process's clock, so that all have the same learning rate and stop together."""
+        minutes = self.clock.minutes()
+        if self.trainer.world_size > 1:
+            shared = torch.tensor(minutes, dtype=torch.float64, device=self.device)
+            torch.distributed.broadcast(shared, 0)
+            minutes = float(shared)
+        return minutes
 
     def record(self, figures: dict[str, Tensor]) -> None:
         """Log figures of this step; the progress bar shows them too."""
         self.log_dict({name: value.detach() for name, value in figures.items()}, prog_bar=True)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
-        if self.max_minutes and self.clock.minutes() >= self.max_minutes:
+        if self.max_minutes and self._minutes() >= self.max_minutes:
             self.trainer.should_stop = True
         return None
 
@@ -108,12 +185,20 @@ class PaintsUndoModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["training_minutes"] = self.clock.minutes()
+        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint.get("state_dict", {}).items() if k not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.clock.before = float(checkpoint["training_minutes"])
 
+    # -- what a kind of model supplies ---------------------------------------------------------------------------
+
     def prepare(self, train: ProcessBank) -> None:
         """Last preparations that need the data, before training (encoding latents, say)."""
+
+    def stream_rule(self) -> StateRule | ClipRule | None:
+        """How samples are drawn from processes read by workers; None where that is not supported."""
+        return None
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> Callable[[torch.Generator], dict[str, Any]]:
         """What one training batch is made from."""
@@ -123,6 +208,18 @@ class PaintsUndoModule(lightning.LightningModule):
         """uint8 (rows, columns, 3, H, W) to look at, from `count` held-out processes, and figures measured on them."""
         raise NotImplementedError
 
-    def export(self, folder: Path, bank: ProcessBank) -> None:
-        """Write the trained part into `folder` in the official layout."""
+    def export(self, folder: Path, state: Mapping[str, Tensor], bank: ProcessBank | None) -> None:
+        """Write the trained part into `folder` in the official layout.
+
+        Args:
+            folder: made where it does not exist.
+            state: parameters and buffers to write, by the module's names (`parameters.full_state`).
+            bank: processes to measure on, where the part needs that.
+        """
         raise NotImplementedError
+
+
+def component_state(state: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
+    """The entries of one submodule, under that submodule's own names."""
+    prefix = component + "."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

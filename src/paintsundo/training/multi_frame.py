@@ -2,133 +2,254 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig
+from transformers import CLIPTextModel, CLIPVisionConfig
 
-from paintsundo.checkpoints.text_encoders import save_text_encoder, save_tokenizer
+from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder, save_tokenizer
+from paintsundo.data.samples import ClipRule
 from paintsundo.diffusion import DynamicTSNRScheduler
-from paintsundo.diffusion.loss_weights import UniformWeight
-from paintsundo.diffusion.targets import noisy_and_target
+from paintsundo.diffusion.stages import Stage
 from paintsundo.models import ClipVisionEncoder, ImageProjection, UNet3DModel, VideoAutoencoderKL
 from paintsundo.training.bank import ProcessBank, to_signed
 from paintsundo.training.batches import LatentClips, LatentGrid, clip_work
-from paintsundo.training.module import PaintsUndoModule
+from paintsundo.training.diffusion import DiffusionModule, LossWeight
+from paintsundo.training.module import component_state
 from paintsundo.training.reconstruction import psnr, to_bytes
 from paintsundo.training.text import drop, hidden_states, new_text_encoder, tokenize
 from paintsundo.training.vocabulary import train_tokenizer
 
+ENCODED_AT_ONCE = 8  # full-size frames in the autoencoder at a time
 
-class MultiFrameModule(PaintsUndoModule):
-    """Trains the 3D UNet, image encoder, image projection and text encoder over a frozen temporal autoencoder.
+
+class MultiFrameModule(DiffusionModule):
+    """Trains the 3D UNet and the image projection, over a frozen temporal autoencoder.
 
     Args:
-        network: configuration of `UNet3DModel`.
-        projection: configuration of `ImageProjection`.
-        image_encoder: configuration of `CLIPVisionConfig`.
-        text: configuration of `CLIPTextConfig`, sizes only.
-        autoencoder: folder whose `vae/` is used.
-        work_folder: where the tokenizer is put.
+        network, projection, image_encoder, text: configurations of `UNet3DModel`, `ImageProjection`,
+            `CLIPVisionConfig` and `CLIPTextConfig` (sizes only); each is used where `start` has no such network.
+        autoencoder: folder whose `vae/` is used; the one of `start` without it.
+        text_encoder: folder whose `text_encoder/` and `tokenizer/` are used; those of `start` without it.
+        work_folder: where a new tokenizer is put.
         prompt: the one prompt of this model.
         frame_stride: the one value of `fs`.
         frames: clip length.
-        positions: work positions per process at which latents are kept.
-        strides: distances in that grid between the frames of a clip.
-        variants: colour-channel orders per process.
+        positions: work positions per process at which latents are kept (resident data).
+        strides: distances in that grid between the frames of a clip (resident data).
+        variants: colour-channel orders per process (resident data).
+        span: shortest and longest interval of a clip in shares of the work (streamed data, held-out clips).
         dropout: p of the family's rule: text alone if r < 2p, image if p ≤ r < 3p.
         windows: attention windows, one drawn per step.
         loss_weight: weight per timestep, one of `diffusion.loss_weights`; none if left out.
+        train_encoders: train text and image encoder too; new ones always are.
+        dynamic_scale: scale x0 by 1 … 0.7 over the first 400 timesteps, as published.
+        zero_terminal_snr: the last timestep has no signal, as published.
+        start: where weights come from; None begins with random ones.
+
+    Raises:
+        UserError: something is missing, impossible or does not fit.
     """
+
+    kind = "multi_frame"
+    shardable = ("ResBlock", "SpatialTransformer", "TemporalTransformer")
 
     def __init__(
         self,
-        network: dict[str, Any],
-        projection: dict[str, Any],
-        image_encoder: dict[str, Any],
-        text: dict[str, Any],
-        autoencoder: str,
-        work_folder: str,
+        network: dict[str, Any] | None = None,
+        projection: dict[str, Any] | None = None,
+        image_encoder: dict[str, Any] | None = None,
+        text: dict[str, Any] | None = None,
+        autoencoder: str | None = None,
+        text_encoder: str | None = None,
+        work_folder: str = ".",
         prompt: str = "1girl, masterpiece, best quality",
         frame_stride: int = 3,
         frames: int = 16,
         positions: int = 128,
-        strides: tuple[int, ...] = (1, 2, 3),
+        strides: Sequence[int] = (1, 2, 3),
         variants: int = 1,
+        span: Sequence[float] = (0.1, 0.4),
         dropout: float = 0.05,
-        windows: tuple[str, ...] = ("none",),
-        loss_weight: Callable[[Any, Tensor, str], Tensor] | None = None,
-        **options: Any,
+        windows: Sequence[str] = ("none",),
+        loss_weight: LossWeight | None = None,
+        train_encoders: bool = False,
+        dynamic_scale: bool = True,
+        zero_terminal_snr: bool = True,
+        start: str | None = None,
     ) -> None:
-        super().__init__(**options)
-        self.vae = VideoAutoencoderKL.from_pretrained(Path(autoencoder) / "vae").requires_grad_(False).eval()
-        self.unet = UNet3DModel(**network)
-        self.image_encoder = ClipVisionEncoder(CLIPVisionConfig(**image_encoder))
-        self.image_projection = ImageProjection(**projection)
-        self.tokenizer = train_tokenizer([prompt] * 2, 600, Path(work_folder) / "tokenizer")
-        self.text_encoder = new_text_encoder(self.tokenizer, text)
-        self.scheduler = DynamicTSNRScheduler()
+        stage = Stage(0.00085, 0.012, "scaled_linear", zero_terminal_snr, "v_prediction", dynamic_scale)
+        super().__init__(stage, loss_weight, start)
+        needed = "model.autoencoder=FOLDER is needed: there is no other vae/"
+        vae = (
+            VideoAutoencoderKL.from_pretrained(Path(autoencoder) / "vae")
+            if autoencoder is not None
+            else self.component("vae", lambda: None, needed)
+        )
+        self.vae: Any
+        self.keep_frozen("vae", vae)
+        self.unet = self.component(
+            "unet",
+            lambda: None if network is None else UNet3DModel(**network),
+            "start=FOLDER or model.network is needed: there is no network to train",
+        )
+        self.image_projection = self.component(
+            "image_projection",
+            lambda: None if projection is None else ImageProjection(**projection),
+            "model.projection is needed: start has no image projection",
+        )
+        given = None if self.start_point is None else self.start_point.load("image_encoder")
+        self._place("image_encoder", given, image_encoder, _new_image_encoder, train_encoders)
+        self._choose_text(text, text_encoder, prompt, Path(work_folder), train_encoders)
         self.frame_stride, self.frames, self.positions = frame_stride, frames, positions
         self.strides, self.variants, self.dropout = list(strides), variants, dropout
-        self.windows, self.loss_weight = list(windows), loss_weight or UniformWeight()
+        self.span = (float(span[0]), float(span[1]))
+        self.windows = list(windows)
+        self._grey: dict[tuple[int, int], Tensor] = {}
         self.register_buffer("prompt_ids", tokenize(self.tokenizer, [prompt])[0], persistent=False)
         self.register_buffer("empty_ids", tokenize(self.tokenizer, [""])[0], persistent=False)
 
+    def _place(self, name: str, given: nn.Module | None, config: Any, make: Any, trained: bool) -> None:
+        """Make an encoder an attribute: given ones are frozen unless they are to be trained, new ones trained."""
+        new = given is None
+        network = given if given is not None else None if config is None else make(config)
+        if network is None:
+            needed = f"model.{name} is needed: start has no {name.replace('_', ' ')}"
+            self.component(name, lambda: None, needed)
+        assert network is not None
+        if new or trained:
+            setattr(self, name, network.train().requires_grad_(True))
+        else:
+            self.keep_frozen(name, network)
+
+    def _choose_text(
+        self, text: dict[str, Any] | None, folder: str | None, prompt: str, work_folder: Path, trained: bool
+    ) -> None:
+        point, given = self.start_point, None
+        if folder is not None:
+            given = load_text_encoder(Path(folder) / "text_encoder")
+            self.tokenizer = load_tokenizer(Path(folder) / "tokenizer")
+        elif point is not None and {"text_encoder", "tokenizer"} <= set(point.parts):
+            given, self.tokenizer = point.load("text_encoder"), point.load("tokenizer")
+        else:
+            self.tokenizer = train_tokenizer([prompt] * 2, 600, work_folder / "tokenizer")
+        self._place("text_encoder", given, text, lambda sizes: new_text_encoder(self.tokenizer, sizes), trained)
+
     def trained_networks(self) -> list[nn.Module]:
-        return [self.unet, self.image_encoder, self.image_projection, self.text_encoder]
+        encoders = [name for name in ("image_encoder", "text_encoder") if name not in self._frozen]
+        return [self.unet, self.image_projection, *(getattr(self, name) for name in encoders)]
 
     def compiled_networks(self) -> list[nn.Module]:
         return [self.unet, self.image_encoder]
+
+    # -- data ----------------------------------------------------------------------------------------------------
 
     def encode_frames(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) in [−1, 1] → scaled latents (N, z, h, w), frame by frame."""
         return self.vae.encode(pictures[:, :, None])[0][:, :, 0]
 
     @torch.no_grad()
+    def moments(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (N, 3, H, W) in [−1, 1] → mean and deviation of their latents, both × scale factor."""
+        posteriors = [self.vae.encode_distribution(p[:, :, None])[0] for p in pictures.split(ENCODED_AT_ONCE)]
+        scale = self.vae.scale_factor
+        return torch.cat([p.mean for p in posteriors]) * scale, torch.cat([p.std for p in posteriors]) * scale
+
+    @torch.no_grad()
     def prepare(self, train: ProcessBank) -> None:
-        self.vae.to(train.device)
-        if self.compile_networks and train.device.type == "cuda":
-            self.vae.encoder.compile()
+        self.place_frozen(train.device)
         with torch.autocast(train.device.type, torch.bfloat16, enabled=train.device.type == "cuda"):
             self.grid = LatentGrid(train, self.encode_frames, self.positions, self.variants, seed=0)
+
+    def frame_tokens(self, pictures: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) in [−1, 1] → CLIP-Vision tokens (N, L, E)."""
+        return self.image_encoder(pictures[:, :, None])[:, 0]
+
+    def stream_rule(self) -> ClipRule:
+        return ClipRule(self.frames, self.span)
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> LatentClips:
         return LatentClips(self.grid, batch_size, self.frames, self.strides)
 
-    def contexts(self, ends: Tensor, drop_text: Tensor, drop_image: Tensor) -> tuple[Tensor, Tensor]:
-        """Text (B, 77, D) and image (B, T, L, D) contexts; a dropped image is grey, as the negative pass has it."""
-        ids = drop(self.prompt_ids[None].expand(len(ends), -1), self.empty_ids, drop_text)
-        shown = torch.where(drop_image[:, None, None, None, None], torch.zeros_like(ends), ends)
-        return hidden_states(self.text_encoder, ids), self.image_projection(self.image_encoder(shown))
+    @torch.no_grad()
+    def encoded(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Add "latents" (B, z, T, h, w), "known" (what the ends are given as) and "ends" where they are missing."""
+        if "latents" in batch:
+            return batch
+        if "clip_mean" in batch:
+            mean, std = batch["clip_mean"].float(), batch["clip_std"].float()
+        else:
+            clips = to_signed(batch["clips"])
+            mean, std = self.moments(clips.flatten(0, 1))
+            mean, std = (x.float().unflatten(0, clips.shape[:2]).transpose(1, 2) for x in (mean, std))
+            batch = {**batch, "ends": clips[:, [0, -1]].transpose(1, 2)}
+        return {**batch, "latents": mean + std * torch.randn_like(mean), "known": mean}
 
-    def predict(self, x: Tensor, t: Tensor, contexts: tuple[Tensor, Tensor], clip_ends: Tensor) -> Tensor:
-        """Velocity for noisy clips (B, C, T, h, w), given latents whose first and last frame are known."""
+    @torch.no_grad()
+    def held_out_batch(self, bank: ProcessBank, count: int, seed: int) -> dict[str, Any]:
+        """The same clips of held-out processes each time, as a batch of `count` for `errors`."""
+        index = torch.arange(count) % len(bank)
+        work = clip_work(count, self.frames, self.span, torch.Generator().manual_seed(seed))
+        clips = to_signed(bank.states(index.to(bank.device), work.to(bank.device)))
+        mean = self.moments(clips.flatten(0, 1))[0].float().unflatten(0, clips.shape[:2]).transpose(1, 2)
+        return {"latents": mean, "known": mean, "ends": clips[:, [0, -1]].transpose(1, 2)}
+
+    # -- the loss ------------------------------------------------------------------------------------------------
+
+    def draw_dropped(self, count: int) -> dict[str, Tensor]:
+        r, p = torch.rand(count, device=self.device), self.dropout
+        return {"text": r < 2 * p, "picture": (r >= p) & (r < 3 * p)} if p > 0 else {}
+
+    def contexts(self, batch: dict[str, Any], count: int, dropped: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Text (B, 77, D) and image (B, T, L, D) contexts; a dropped image is grey, as the negative pass has it."""
+        ids = self.prompt_ids[None].expand(count, -1)
+        if "text" in dropped:
+            ids = drop(ids, self.empty_ids, dropped["text"])
+        if "image_tokens" in batch:
+            tokens = batch["image_tokens"].float()
+            if "picture" in dropped:
+                tokens = torch.where(dropped["picture"][:, None, None, None], self._grey_tokens(batch), tokens)
+        else:
+            ends = batch["ends"]
+            if "picture" in dropped:
+                ends = torch.where(dropped["picture"][:, None, None, None, None], torch.zeros_like(ends), ends)
+            tokens = self.image_encoder(ends)
+        return hidden_states(self.text_encoder, ids), self.image_projection(tokens)
+
+    @torch.no_grad()
+    def _grey_tokens(self, batch: dict[str, Any]) -> Tensor:
+        """CLIP-Vision tokens (1, 1, L, E) of a grey frame of the batch's size."""
+        height, width = (side * self.vae.downsampling for side in batch["latents"].shape[-2:])
+        if (height, width) not in self._grey:
+            grey = torch.zeros(1, 3, height, width, device=self.device)
+            self._grey[height, width] = self.frame_tokens(grey)[:, None].float()
+        return self._grey[height, width]
+
+    def velocity(self, x: Tensor, t: Tensor, contexts: tuple[Tensor, Tensor], known: Tensor) -> Tensor:
+        """The UNet's output for noisy clips (B, z, T, h, w), given latents whose first and last frame are known."""
         concat = torch.zeros_like(x)
-        concat[:, :, 0], concat[:, :, -1] = clip_ends[:, :, 0], clip_ends[:, :, -1]
+        concat[:, :, 0], concat[:, :, -1] = known[:, :, 0], known[:, :, -1]
         fs = torch.full((len(x),), self.frame_stride, device=x.device)
         return self.unet(x, t, *contexts, fs, concat)
 
-    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
-        x0 = batch["latents"]
-        count = len(x0)
-        r = torch.rand(count, device=x0.device)
-        contexts = self.contexts(batch["ends"], r < 2 * self.dropout, (r >= self.dropout) & (r < 3 * self.dropout))
+    def predict(self, batch: dict[str, Any], noisy: Tensor, t: Tensor, dropped: Mapping[str, Tensor]) -> Tensor:
+        contexts = self.contexts(batch, len(noisy), dropped)
+        return self.velocity(noisy, t, contexts, batch.get("known", batch["latents"]))
+
+    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         if len(self.windows) > 1 or self.windows[0] != self.unet.attention_window:
             drawn = int(torch.randint(len(self.windows), ()).item())
             self.unet.set_attention_window(self.windows[drawn])
-        t = torch.randint(self.scheduler.config.num_train_timesteps, (count,), device=x0.device)
-        noise = torch.randn_like(x0)
-        noisy, target = noisy_and_target(self.scheduler, x0, noise, t)
-        output = self.predict(noisy, t, contexts, x0)
-        weight = self.loss_weight(self.scheduler, t, "v_prediction")
-        error = F.mse_loss(output.float(), target, reduction="none").flatten(1).mean(1)
-        loss = (weight * error).mean()
-        self.record({"loss": loss, "error": error.mean()})
-        return loss
+        return super().training_step(batch, batch_index)
+
+    # -- samples and the export ----------------------------------------------------------------------------------
+
+    def sampler(self) -> DynamicTSNRScheduler:
+        """The published sampler with the noise trained on."""
+        return DynamicTSNRScheduler(**self.stage.scheduler_options())
 
     @torch.no_grad()
     def sample_pictures(self, bank: ProcessBank, count: int, seed: int) -> tuple[Tensor, dict[str, float]]:
@@ -146,13 +267,12 @@ class MultiFrameModule(PaintsUndoModule):
         latents, hidden = self.vae.encode(ends)
         known = torch.zeros(count, latents.shape[1], self.frames, *latents.shape[3:], device=device)
         known[:, :, 0], known[:, :, -1] = latents[:, :, 0], latents[:, :, 1]
-        nobody = torch.zeros(count, dtype=torch.bool, device=device)
-        contexts = self.contexts(ends, nobody, nobody)
-        scheduler = DynamicTSNRScheduler()
+        contexts = self.contexts({"ends": ends}, count, {})
+        scheduler = self.sampler()
         scheduler.set_timesteps(12, device=device)
         x = torch.randn(known.shape, generator=generator, device=device)
         for t in scheduler.timesteps:
-            output = self.predict(x, t.expand(count), contexts, known)
+            output = self.velocity(x, t.expand(count), contexts, known)
             x = scheduler.step(output.float(), t, x, generator=generator).prev_sample
         decoded = self.vae.decode(x, hidden).float()
         made = to_bytes(decoded).transpose(1, 2)
@@ -160,9 +280,29 @@ class MultiFrameModule(PaintsUndoModule):
         figures = {"between_psnr": float(psnr(inner, clips[:, :, 1:-1].transpose(1, 2).flatten(0, 1)))}
         return torch.stack([made, truth], dim=1).flatten(0, 1), figures
 
-    def export(self, folder: Path, bank: ProcessBank) -> None:
-        """Write `unet/`, `vae/`, `text_encoder/`, `tokenizer/`, `image_encoder/` and `image_projection/`."""
-        for name in ("unet", "vae", "image_encoder", "image_projection"):
-            getattr(self, name).save_pretrained(folder / name)
-        save_text_encoder(self.text_encoder, folder / "text_encoder")
+    def export(self, folder: Path, state: Mapping[str, Tensor], bank: ProcessBank | None) -> None:
+        """Write `unet/`, `vae/`, `text_encoder/`, `tokenizer/`, `image_encoder/` and `image_projection/`, or only the
+        LoRA where one was trained.
+        """
+        if self.lora is not None:
+            self.write_lora(folder, state)
+            return
+        self.write_component(folder, "unet", state)
+        self.write_component(folder, "image_projection", state)
+        seer = self.image_encoder
+        if "image_encoder" not in self._frozen:
+            seer = _new_image_encoder(self.image_encoder.config.to_dict())
+            seer.load_state_dict(component_state(state, "image_encoder"), strict=False)
+        seer.save_pretrained(folder / "image_encoder")
+        self.vae.save_pretrained(folder / "vae")
+        encoder = self.text_encoder
+        if "text_encoder" not in self._frozen:
+            encoder = CLIPTextModel(self.text_encoder.config)
+            encoder.load_state_dict(component_state(state, "text_encoder"), strict=False)
+        save_text_encoder(encoder, folder / "text_encoder")
         save_tokenizer(self.tokenizer, folder / "tokenizer")
+        self.write_schedule(folder)
+
+
+def _new_image_encoder(sizes: dict[str, Any]) -> ClipVisionEncoder:
+    return ClipVisionEncoder(CLIPVisionConfig(**sizes))

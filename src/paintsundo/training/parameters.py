@@ -36,10 +36,29 @@ def full_tensors(
     Returns:
         all of them on the first process, nothing on the others.
     """
+    values = master_tensors(trainer, module) if local is None else local
     if not trainer.is_global_zero:
         return {}
-    values = master_tensors(trainer, module) if local is None else local
-    return {name: value.detach().float().cpu().clone() for name, value in values.items()}
+    return {name: _whole(value) for name, value in values.items()}
+
+
+def full_state(
+    trainer: lightning.Trainer, module: lightning.LightningModule, local: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """All parameters and buffers of the module, whole, on the CPU, by name, floating ones as float32.
+
+    As `full_tensors`, with what is not trained beside it. Networks kept frozen beside the module are not among them.
+    """
+    trained = full_tensors(trainer, module, local)
+    frozen = {name: p for name, p in module.named_parameters() if not p.requires_grad}
+    if not trainer.is_global_zero:
+        return {}
+    return {**{name: _whole(value) for name, value in {**frozen, **dict(module.named_buffers())}.items()}, **trained}
+
+
+def _whole(value: Tensor) -> Tensor:
+    value = value.detach()
+    return (value.float() if value.is_floating_point() else value).cpu().clone()
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,8 +59,8 @@ class TaggerModule(PaintsUndoModule):
         picture_size: side of the square input in pixels.
     """
 
-    def __init__(self, widths: list[int], tag_count: int = 160, picture_size: int = 128, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, widths: list[int], tag_count: int = 160, picture_size: int = 128) -> None:
+        super().__init__()
         self.widths, self.tag_count, self.picture_size = list(widths), tag_count, picture_size
         self.network = TaggerNetwork(self.widths, tag_count)
 
@@ -113,8 +113,9 @@ class TaggerModule(PaintsUndoModule):
         return pictures[:count, None], figures
 
     @torch.no_grad()
-    def export(self, folder: Path, bank: ProcessBank) -> None:
+    def export(self, folder: Path, state: Mapping[str, Tensor], bank: ProcessBank | None) -> None:
         """Write `model.onnx` and `selected_tags.csv`."""
+        self.load_state_dict(state, strict=False)
         folder.mkdir(parents=True, exist_ok=True)
         network = _Probabilities(self.network).eval().cpu().float()
         example = torch.zeros(1, self.picture_size, self.picture_size, 3)

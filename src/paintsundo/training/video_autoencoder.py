@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from paintsundo.data.samples import ClipRule
 from paintsundo.models import VideoAutoencoderKL, use_channels_last
 from paintsundo.training.bank import ProcessBank, to_signed
 from paintsundo.training.batches import StateClips, clip_work
@@ -52,9 +54,8 @@ class VideoAutoencoderModule(PaintsUndoModule):
         kl_weight: float = 1e-4,
         moment_weight: float = 0.02,
         latent_noise: float = 0.08,
-        **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
         self.vae = (
             VideoAutoencoderKL(**network)
             if start is None
@@ -80,11 +81,15 @@ class VideoAutoencoderModule(PaintsUndoModule):
     def compiled_networks(self) -> list[nn.Module]:
         return [self.vae.encoder, self.vae.decoder]
 
+    def stream_rule(self) -> ClipRule:
+        return ClipRule(self.frames, (float(self.span[0]), float(self.span[1])))
+
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StateClips:
         return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop)
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         clips = batch["clips"]
+        clips = to_signed(clips).transpose(1, 2) if clips.dtype == torch.uint8 else clips
         posterior, hidden = self.vae.encode_distribution(clips)
         noise = self.latent_noise * torch.randn_like(posterior.mean)
         # latents read from a file are scaled; only freshly trained ones have unit deviation as they come
@@ -126,8 +131,10 @@ class VideoAutoencoderModule(PaintsUndoModule):
         return rows.flatten(0, 1), figures
 
     @torch.no_grad()
-    def export(self, folder: Path, bank: ProcessBank) -> None:
+    def export(self, folder: Path, state: Mapping[str, Tensor], bank: ProcessBank | None) -> None:
         """Write `vae/`, after training from scratch with latents × scale factor of unit deviation."""
+        assert bank is not None
+        self.load_state_dict(state, strict=False)
         self.vae.register_to_config(decode_group=self.decode_group)
         if not self.train_encoder:
             self.vae.save_pretrained(folder / "vae")

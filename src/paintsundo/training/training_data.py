@@ -1,0 +1,203 @@
+"""The data of a run: a bank on the device, or shards read by workers; and the processes held out."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from paintsundo.data.bank_arrays import read_bank_arrays
+from paintsundo.data.faults import Fault
+from paintsundo.data.index import DataIndex, read_indexes
+from paintsundo.data.plan import BatchPlan
+from paintsundo.data.process_source import ProcessSource
+from paintsundo.data.samples import ClipRule, StateRule
+from paintsundo.data.shards import load_arrays
+from paintsundo.data.stream import PictureReader, Reader, Stream, StreamLoader
+from paintsundo.errors import UserError
+from paintsundo.training.bank import ProcessBank
+from paintsundo.training.batches import Batches
+from paintsundo.training.cached_batches import CachedReader, GridClipRule
+from paintsundo.training.latent_cache import CacheRecipe, LatentCache, model_hash
+from paintsundo.training.module import PaintsUndoModule
+from paintsundo.training.options import TrainOptions
+
+# Sizes that occur in a data set become buckets by themselves up to this number.
+MOST_OWN_BUCKETS = 16
+
+
+@dataclass
+class TrainingData:
+    """What a run trains on.
+
+    Attributes:
+        dataset: endless batches; its `start` is the first.
+        workers: processes that make them; 0: this one.
+        processes: how many drawing processes there are.
+        bank: all of them on the device, where they are resident.
+        held_out: processes never trained on; None where none are read.
+        faults: what could not be read.
+        fingerprint: equal for data that give the same batches.
+        table: the assignment to buckets, to be printed.
+    """
+
+    dataset: Batches | Stream
+    workers: int
+    processes: int
+    bank: ProcessBank | None
+    held_out: ProcessBank | None
+    faults: list[Fault] = field(default_factory=list)
+    fingerprint: str = ""
+    table: str = ""
+
+    def loader(self, start: int, pin_memory: bool) -> DataLoader:
+        """Batches from number `start` on."""
+        self.dataset.start = start
+        if isinstance(self.dataset, Stream):
+            return StreamLoader(self.dataset, self.workers, pin_memory)
+        return DataLoader(self.dataset, batch_size=None)
+
+
+def open_data(
+    options: TrainOptions, module: PaintsUndoModule, device: torch.device, rank: int = 0, world: int = 1
+) -> TrainingData:
+    """Read what the options name; encodes latents where the module keeps them.
+
+    Args:
+        options: of the run.
+        module: what is trained.
+        device: where the module computes.
+        rank, world: of this process.
+
+    Raises:
+        UserError: there is no such data, or it cannot be used.
+    """
+    if options.data.loader == "stream":
+        return _stream(options, module, device, rank, world)
+    return _resident(options, module, device, rank, world)
+
+
+def _folders(options: TrainOptions) -> list[str]:
+    assert options.data.path is not None
+    return [options.data.path, *options.data.also]
+
+
+def _resident(
+    options: TrainOptions, module: PaintsUndoModule, device: torch.device, rank: int, world: int
+) -> TrainingData:
+    data, folders = options.data, [Path(folder) for folder in _folders(options)]
+    workers = max(1, data.workers)
+    bank = ProcessBank.join((load_arrays(f, workers, None, "train") for f in folders), device)
+    bank.shuffle(0, data.limit)
+    held_out = None
+    if data.held_out:
+        parts = (load_arrays(f, workers, data.held_out, "validation") for f in folders)
+        held_out = ProcessBank.join(parts, device).shuffle(0)
+    module.prepare(bank)
+    batches = Batches(module.make_batches(bank, options.batch_size), options.seed, bank.device, rank, world)
+    names = "\n".join(f"{meta.get('hash')} {meta.get('name')}" for meta in bank.metas)
+    fingerprint = hashlib.sha256(f"{names} {options.batch_size} {options.seed} {world}".encode()).hexdigest()
+    return TrainingData(batches, 0, len(bank), bank, held_out, fingerprint=fingerprint)
+
+
+def _stream(
+    options: TrainOptions, module: PaintsUndoModule, device: torch.device, rank: int, world: int
+) -> TrainingData:
+    data, folders = options.data, _folders(options)
+    rule = module.stream_rule()
+    if rule is None:
+        raise UserError("this model trains on data that is all on the device: say data.loader=resident")
+    index = read_indexes(folders, "train", data.limit, progress=rank == 0)
+    if not len(index):
+        raise UserError(f"{', '.join(folders)}: no sample of the split train can be read")
+    buckets = data.buckets or _own_buckets(index)
+    plan = BatchPlan(
+        index, buckets, options.batch_size, options.seed, data.shuffle_shards, world, data.states_per_process
+    )
+    source = ProcessSource(index)
+    faults = list(index.faults)
+    reader: Reader = PictureReader(source, rule)
+    if data.cache is not None:
+        cache, unkept = _cache(options, module, source, buckets, device, rank, world)
+        faults += unkept
+        reader = CachedReader(source, cache, _cached_rule(module, rule))
+    largest = max(plan.table(), key=lambda row: row.samples).bucket
+    held_out = None
+    if data.held_out:
+        arrays = read_bank_arrays(folders, "validation", data.held_out, largest, workers=max(1, data.workers))
+        held_out = ProcessBank.join([arrays], device)
+    stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
+    return TrainingData(stream, data.workers, len(index), None, held_out, faults, plan.fingerprint, plan.table_text())
+
+
+def _own_buckets(index: DataIndex) -> list[list[int]]:
+    sizes, counts = np.unique(np.stack([index.heights, index.widths], axis=1), axis=0, return_counts=True)
+    if len(sizes) > MOST_OWN_BUCKETS:
+        raise UserError(
+            f"the data has pictures of {len(sizes)} different sizes: say which to train at, as in "
+            "data.buckets=[[512,512],[640,512],[512,640]]"
+        )
+    del counts
+    return sizes.tolist()
+
+
+def _cached_rule(module: Any, rule: StateRule | ClipRule) -> StateRule | GridClipRule:
+    return GridClipRule(rule.frames, tuple(module.strides)) if isinstance(rule, ClipRule) else rule
+
+
+def _cache(
+    options: TrainOptions,
+    module: Any,
+    source: ProcessSource,
+    buckets: Sequence[Sequence[int]],
+    device: torch.device,
+    rank: int,
+    world: int,
+) -> tuple[LatentCache, list[Fault]]:
+    """The cache of a diffusion module's frozen encoders, filled with what is missing."""
+    clips = hasattr(module, "image_encoder")
+    every, positions = 1, module.positions
+    if clips:
+        every = math.gcd(*(stride * (module.frames - 1) for stride in module.strides))
+        positions = max(2, (positions - 1) // every * every + 1)
+    prompts = None if clips else module.prompts
+    recipe = CacheRecipe(
+        vae=model_hash(module.vae),
+        buckets=tuple((int(height), int(width)) for height, width in buckets),
+        positions=positions,
+        seed=0,
+        precision=options.runtime.precision,
+        image_encoder=model_hash(module.image_encoder) if clips else None,
+        token_every=every,
+        tokenizer=None if prompts is None else prompts.fingerprint(),
+    )
+    assert options.data.cache is not None
+    cache = LatentCache(options.data.cache, recipe)
+    if cache.missing(source):
+        module.place_frozen(device)
+        low = torch.bfloat16 if options.runtime.precision == "bf16-mixed" else torch.float16
+        mixed = device.type == "cuda" and options.runtime.precision != "32-true"
+        with torch.autocast(device.type, low, enabled=mixed), torch.no_grad():
+            unkept = cache.fill(
+                source,
+                module.moments,
+                module.frame_tokens if clips else None,
+                None if prompts is None else lambda tags: prompts.ids([tags])[0],
+                device,
+                rank,
+                world,
+                workers=max(1, options.data.workers),
+                progress=rank == 0,
+            )
+        if world > 1:
+            torch.distributed.barrier()
+        cache.refresh()
+        return cache, unkept
+    return cache, []
