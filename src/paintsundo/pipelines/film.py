@@ -159,10 +159,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
         single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
         multi = load_multi_frame(multi_frame, dtype, rest)
-        keyframe_stage, video_stage = (
-            trained_stage(source, kind)
-            for source, kind in ((single_frame, "single_frame"), (multi_frame, "multi_frame"))
-        )
+        keyframe_stage = trained_stage(single_frame, "single_frame")
+        video_stage = trained_stage(multi_frame, "multi_frame")
         pipe = cls(
             keyframe_unet=single and single.unet,
             keyframe_vae=single and single.vae,

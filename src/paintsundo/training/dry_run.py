@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from paintsundo.training.memory_estimate import TRAINERS, Counts, chosen_trainer, estimate
 from paintsundo.training.options import TrainOptions, read
@@ -37,11 +38,9 @@ def describe(config: DictConfig) -> str:
 
 def resolved(config: DictConfig) -> str:
     """The configuration as YAML, references replaced by what they mean; network sizes only where they are used."""
-    shown = copy.deepcopy(config)
-    OmegaConf.resolve(shown)
-    with open_dict(shown):
-        shown.pop("architecture", None)
-    return OmegaConf.to_yaml(shown).strip()
+    shown: Any = OmegaConf.to_container(config, resolve=True)
+    shown.pop("architecture", None)
+    return yaml.safe_dump(shown, allow_unicode=True, sort_keys=False).strip()
 
 
 def start_lines(options: TrainOptions) -> list[str]:

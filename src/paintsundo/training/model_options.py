@@ -45,11 +45,15 @@ def known_options(module: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def check_model(model: Mapping[str, Any]) -> None:
+def check_model(model: Mapping[str, Any], start: str | None = None) -> None:
     """Compare a model's options with its class.
 
+    Args:
+        model: the options, `_target_` among them.
+        start: what the run starts from.
+
     Raises:
-        UserError: the class does not exist, or does not know an option.
+        UserError: the class does not exist, does not know an option, or starts from nothing.
     """
     target = model.get("_target_")
     if target is None:
@@ -58,6 +62,8 @@ def check_model(model: Mapping[str, Any]) -> None:
     for name in model:
         if name not in known and name not in _SPECIAL:
             raise UserError(unknown_model_option(name, known))
+    if start is not None and "start" not in known:
+        raise UserError("this model is always trained from scratch: say start=null")
 
 
 def unknown_model_option(name: str, known: Mapping[str, Any]) -> str:

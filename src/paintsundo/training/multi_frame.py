@@ -273,7 +273,7 @@ class MultiFrameModule(DiffusionModule):
         x = torch.randn(known.shape, generator=generator, device=device)
         for t in scheduler.timesteps:
             output = self.velocity(x, t.expand(count), contexts, known)
-            x = scheduler.step(output.float(), t, x, generator=generator).prev_sample
+            x = scheduler.step(output.float(), t, x, generator=generator, return_dict=False)[0]
         decoded = self.vae.decode(x, hidden).float()
         made = to_bytes(decoded).transpose(1, 2)
         inner = decoded[:, :, 1:-1].transpose(1, 2).flatten(0, 1)

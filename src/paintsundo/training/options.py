@@ -174,7 +174,7 @@ def check(options: TrainOptions) -> None:
     _check_groups(options)
     check_combinations(options)
     if options.model is not None:
-        check_model(options.model)
+        check_model(options.model, options.start)
 
 
 def _check_numbers(options: TrainOptions) -> None:

@@ -65,8 +65,9 @@ def parameter_rows(options: TrainOptions) -> list[Row]:
         return [_row(options, "network", found, True, "model.widths")]
     if name in ("ImageAutoencoderModule", "VideoAutoencoderModule"):
         sizes, source = model.get("network") or {}, "model.network"
-        if model.get("start") is not None and (Path(model["start"]) / "vae" / "config.json").is_file():
-            sizes, source = read_config(Path(model["start"]) / "vae"), "model.start"
+        start = options.start if options.start is not None else model.get("start")
+        if start is not None and (Path(start) / "vae" / "config.json").is_file():
+            sizes, source = read_config(Path(start) / "vae"), f"start={start}"
         elif not sizes:
             return [Row("vae", None, 0, "model.start")]
         kind = "single_frame" if name == "ImageAutoencoderModule" else "multi_frame"

@@ -52,8 +52,9 @@ def _needed(options: TrainOptions) -> list[str]:
     """Parts of the model, made or trained elsewhere, that neither an option nor the start names."""
     absent = _none_of(options)
     given = options.model or {}
-    # The diffusion models' own start is that of the run.
-    needed = ["start"] if "start" in absent and module_of(options) not in DIFFUSION else []
+    # The diffusion models' own start is that of the run, and the run's is any other's too.
+    own_start = "start" in absent and module_of(options) not in DIFFUSION
+    needed = ["start"] if own_start and options.start is None else []
     if options.start is None and "network" not in absent:
         needed += [key for key in ("autoencoder",) if key in absent]
         # New text encoders learn the words of the tagger's table; one that is there has words of its own.

@@ -249,7 +249,7 @@ class SingleFrameModule(DiffusionModule):
         }
         for t in scheduler.timesteps:
             output = self.predict(batch, scheduler.scale_model_input(x, t), t.expand(len(x)), {})
-            x = scheduler.step(output.float(), t, x).prev_sample
+            x = scheduler.step(output.float(), t, x, return_dict=False)[0]
         pictures = torch.cat(
             [self.vae.decode(p / self.vae.config.scaling_factor).sample for p in x.split(ENCODED_AT_ONCE)]
         )

@@ -72,6 +72,8 @@ def build_strategy(
         reduce_bucket_size=200_000_000,
     )
     assert isinstance(strategy.config, dict)
+    # No weights are kept whole: averages can be put in their place (`parameters.replaced`).
+    strategy.config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
     strategy.config["zero_force_ds_cpu_optimizer"] = False  # torch's is taken where DeepSpeed's cannot be built
     return strategy
 

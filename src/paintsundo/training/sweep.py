@@ -144,7 +144,7 @@ class SweepJob:
 
     def _run_apart(self, own: Sequence[str], folder: Path) -> None:
         """In a process of its own, which may start others, one for each device."""
-        command = [sys.executable, "-m", "paintsundo.training", *self.arguments, *own, f"output={folder}"]
+        command = [sys.executable, "-m", "paintsundo.training.command", *self.arguments, *own, f"output={folder}"]
         code = subprocess.run(command, check=False).returncode
         if code in (130, -2):
             raise KeyboardInterrupt
