@@ -43,6 +43,8 @@ def test_in_every_pass_every_sample_is_shown_once(world: int) -> None:
         orders = [shown[n * len(members) : (n + 1) * len(members)] for n in range(passes)]
         assert all(sorted(order) == members for order in orders)
         assert orders[0] != orders[1]
+    alone = streams(BatchPlan(made_index(9, sizes=((32, 48),)), mixed_sizes.BUCKETS, 3, world=world), 12)[32, 48]
+    assert len({tuple(alone[at : at + 9]) for at in range(0, 36, 9)}) == 4  # of one shard too
 
 
 def test_ranks_share_each_batch_and_the_whole_does_not_depend_on_their_number() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import mixed_sizes
 from paintsundo.data import shard_store
+from paintsundo.data.faults import FaultyData
 from paintsundo.data.index import read_index, read_indexes, read_shards
 from paintsundo.data.process_source import ProcessSource
 from paintsundo.data.shard_store import ShardFiles, ShardStore, dataset_name, is_remote, url_of
@@ -59,7 +60,7 @@ def test_a_remote_set_gives_what_the_local_one_gives_and_is_fetched_once(served:
     local, url = tmp_path / "web" / "set", f"{served.url}/set"
     store = ShardStore(tmp_path / "kept")
     index = read_index(url, store)
-    assert served.shards_asked() == ["/set/00000.tar", "/set/00001.tar", "/set/00002.tar"]
+    assert sorted(served.shards_asked()) == ["/set/00000.tar", "/set/00001.tar", "/set/00002.tar"]
     here = read_index(local)
     assert index.hashes.tolist() == here.hashes.tolist()
     source, expected = ProcessSource(index, store), ProcessSource(here)
@@ -125,6 +126,22 @@ def test_what_arrives_damaged_is_refused_and_leaves_nothing(served: Server, tmp_
     shutil.rmtree(web)
     mixed_sizes.write(web, 12)
     assert read_index(f"{served.url}/set", store).faults == ()
+
+
+def test_bytes_changed_on_the_way_and_indexes_of_other_shards_are_refused(served: Server, tmp_path: Path) -> None:
+    web, store = tmp_path / "web" / "set", ShardStore(tmp_path / "kept")
+    before = read_index(web)
+    mixed_sizes.rewrite(web, 1, lambda key, members: {**members, "json": members["json"].replace(b"cat", b"dog")})
+    index = read_index(f"{served.url}/set", store)  # the old index.json still lies there
+    assert served.shards_asked() == ["/set/00001.tar"]
+    assert index.faults == ()
+    assert (index.hashes[5:10] != before.hashes[5:10]).all()
+    assert ProcessSource(index, store).process(6).tags[0] == "dog"
+    content = bytearray((web / "00002.tar").read_bytes())
+    content[700] ^= 1
+    (web / "00002.tar").write_bytes(content)
+    with pytest.raises(FaultyData, match=r"set/00002.tar 0000010: differs from the manifest"):
+        ProcessSource(index, store).process(10)
 
 
 def test_what_is_no_data_set_is_told_in_one_line_without_secrets(served: Server, tmp_path: Path) -> None:

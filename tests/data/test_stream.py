@@ -84,6 +84,7 @@ def test_clip_batches_have_the_finished_end_first(data: Path) -> None:
         assert (white[:, -1] >= white[:, 0]).all()
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader")  # more workers than some machines have cores
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_order_does_not_depend_on_the_workers(data: Path, workers: int) -> None:
     alone = first(stream_of(data), 11)
@@ -117,6 +118,15 @@ def test_rows_that_share_a_process_are_different_states_decoded_once(
     for batch in batches:
         assert len(set(batch["keys"])) == 1
         assert len(set(batch["operation_steps"].tolist())) == 4
+
+
+def test_a_process_met_again_shows_other_states(data: Path) -> None:
+    steps: dict[str, list[int]] = {}
+    for batch in first(stream_of(data, batch_size=1), 60):
+        steps.setdefault(batch["keys"][0], []).append(int(batch["operation_steps"][0]))
+    assert max(map(len, steps.values())) >= 3
+    assert all(len(set(drawn)) == len(drawn) for drawn in steps.values())
+    assert len({drawn[0] for drawn in steps.values()}) == len(steps)
 
 
 def test_streams_travel_to_spawned_workers(data: Path) -> None:
