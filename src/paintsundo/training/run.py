@@ -96,7 +96,7 @@ def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, 
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "config.yaml", resolve=True)
 
-    module.optimizer_options, module.max_minutes = options.optimizer, options.max_minutes
+    module.optimizer_settings, module.max_minutes = options.optimizer, options.max_minutes
     module.gradient_clip = options.gradient_clip
     data = open_data(options, module, place.device, place.rank, place.world)
     held = 0 if data.held_out is None else len(data.held_out)
