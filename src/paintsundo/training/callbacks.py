@@ -7,25 +7,27 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from paintsundo.training.batches import seed_of
+from paintsundo.training.ema import AverageWeights
 from paintsundo.training.faults import FaultKind, Faults
-
-_RANKS = 1 << 16
+from paintsundo.training.parameters import full_state
 
 
 class StepSeed(lightning.Callback):
-    """Seeds torch before each batch from (seed, batch, process), so that a resumed run draws what one never
-    interrupted would.
+    """Seeds torch before each batch from (seed, batch), so that a resumed run draws what one never interrupted would.
+
+    All processes get the same seed: modules draw for all rows and take their own (`DiffusionModule.rows`).
     """
 
-    def __init__(self, seed: int, rank: int = 0) -> None:
-        self.seed, self.rank = seed, rank
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_index: int
     ) -> None:
-        torch.manual_seed(seed_of(self.seed, int(batch["number"]) * _RANKS + self.rank))
+        torch.manual_seed(seed_of(self.seed, int(batch["number"])))
 
 
 class DataOrder(lightning.Callback):
@@ -54,3 +56,18 @@ class StreamFaults(lightning.Callback):
         for fault in batch.get("faults", ()):
             told = ", ".join(str(fault[key]) for key in ("shard", "key", "reason") if fault.get(key))
             self.faults.add(FaultKind.BROKEN_SAMPLE, told, trainer.global_step)
+
+
+class Result(lightning.Callback):
+    """At the end of training, while all processes still have their shares, puts the whole result together.
+
+    Attributes:
+        state: averaged parameters and all else (`parameters.full_state`), on the first process; {} on others.
+    """
+
+    def __init__(self, averages: AverageWeights) -> None:
+        self.averages = averages
+        self.state: dict[str, Tensor] | None = None
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.state = full_state(trainer, pl_module, self.averages.current())

@@ -97,6 +97,15 @@ class DiffusionModule(PaintsUndoModule):
         """The network's output for noisy latents; `dropped`: bool (B,) by condition."""
         raise NotImplementedError
 
+    def rows(self, count: int) -> tuple[int, slice]:
+        """Rows of all processes' batches together, and which of them are this one's.
+
+        Random numbers are drawn for all of them and this process takes its part: the same samples get the same noise
+        however many processes there are.
+        """
+        rank, world = (self.global_rank, self.trainer.world_size) if self._trainer is not None else (0, 1)
+        return count * world, slice(rank * count, (rank + 1) * count)
+
     def draw_dropped(self, count: int) -> dict[str, Tensor]:
         """Which rows lose which condition in this step, bool (B,) by condition."""
         return {}
@@ -125,9 +134,10 @@ class DiffusionModule(PaintsUndoModule):
     def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         batch = self.encoded(batch)
         count, device = len(batch["latents"]), batch["latents"].device
-        dropped = self.draw_dropped(count)
-        t = torch.randint(self.num_train_timesteps, (count,), device=device)
-        noise = torch.randn(self.latent_shape(batch), device=device)
+        everyone, own = self.rows(count)
+        dropped = {name: rows[own] for name, rows in self.draw_dropped(everyone).items()}
+        t = torch.randint(self.num_train_timesteps, (everyone,), device=device)[own]
+        noise = torch.randn((everyone, *self.latent_shape(batch)[1:]), device=device)[own]
         error = self.errors(batch, t, noise, dropped)
         loss = (self.loss_weight(self.schedule, t, self.stage.prediction_type) * error).mean()
         self.record({"loss": loss, "error": error.mean()})

@@ -84,6 +84,7 @@ class ImageAutoencoderModule(PaintsUndoModule):
         """Write `vae/` with latents × scaling factor of unit deviation."""
         assert bank is not None
         self.load_state_dict(state, strict=False)
+        self.to(bank.device)
         generator = torch.Generator(bank.device).manual_seed(0)
         pictures = StatePictures(bank, 256)(generator)["pictures"]
         mean = torch.cat([self.vae.encode(piece).latent_dist.mean for piece in pictures.split(32)])

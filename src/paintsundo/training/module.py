@@ -45,6 +45,7 @@ class PaintsUndoModule(lightning.LightningModule):
         max_minutes: training time, or None.
         gradient_norm: of the last step, a scalar on the device.
         step_is_finite: whether the last step counted, a bool scalar on the device; None where DeepSpeed decides.
+        frozen_dtype: of frozen networks on a GPU.
         shardable: names of the block classes that FSDP2 gathers one at a time; empty where it is not supported.
     """
 
@@ -58,7 +59,9 @@ class PaintsUndoModule(lightning.LightningModule):
         self.clock = TrainingClock()
         self.gradient_norm: Tensor | None = None
         self.step_is_finite: Tensor | None = None
+        self.frozen_dtype = torch.float32
         self._frozen: dict[str, nn.Module] = {}
+        self._frozen_state: dict[str, dict[str, Tensor]] = {}
         # Checkpoints hold what is trained; the rest comes from where it came from the first time.
         self.strict_loading = False
 
@@ -82,9 +85,20 @@ class PaintsUndoModule(lightning.LightningModule):
         object.__setattr__(self, name, network)
 
     def place_frozen(self, device: torch.device | str) -> None:
-        """Move the frozen networks."""
-        for network in self._frozen.values():
-            network.to(device)
+        """Move the frozen networks; on a GPU, where half of their numbers' bits do not matter, in `frozen_dtype`."""
+        dtype = self.frozen_dtype if torch.device(device).type == "cuda" else torch.float32
+        for name, network in self._frozen.items():
+            if dtype != torch.float32 and name not in self._frozen_state:
+                # Exports hand on what was given, not what it was rounded to.
+                self._frozen_state[name] = {key: value.cpu() for key, value in network.state_dict().items()}
+            network.to(device, dtype)
+
+    def restore_frozen(self) -> None:
+        """Bring the frozen networks back to the processor as they were given."""
+        for name, network in self._frozen.items():
+            network.to("cpu", torch.float32)
+            if name in self._frozen_state:
+                network.load_state_dict(self._frozen_state.pop(name))
 
     def train_only(self, patterns: Sequence[str]) -> list[str]:
         """Freeze every parameter but those whose name one of the regular expressions is found in.

@@ -186,7 +186,9 @@ class MultiFrameModule(DiffusionModule):
             mean, std = self.moments(clips.flatten(0, 1))
             mean, std = (x.float().unflatten(0, clips.shape[:2]).transpose(1, 2) for x in (mean, std))
             batch = {**batch, "ends": clips[:, [0, -1]].transpose(1, 2)}
-        return {**batch, "latents": mean + std * torch.randn_like(mean), "known": mean}
+        everyone, own = self.rows(len(mean))
+        noise = torch.randn((everyone, *mean.shape[1:]), device=mean.device)[own]
+        return {**batch, "latents": mean + std * noise, "known": mean}
 
     @torch.no_grad()
     def held_out_batch(self, bank: ProcessBank, count: int, seed: int) -> dict[str, Any]:

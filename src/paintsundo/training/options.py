@@ -83,6 +83,7 @@ class RuntimeOptions:
     gradient_checkpointing: bool = False
     attention: str = "sdpa"
     channels_last: bool = False
+    memory_limit_gib: float | None = None
 
 
 @dataclass
@@ -224,6 +225,9 @@ def _check_groups(options: TrainOptions) -> None:
 
     _one_of("runtime.device", options.runtime.device, ("auto", "cpu", "cuda"))
     _one_of("runtime.precision", options.runtime.precision, ("bf16-mixed", "16-mixed", "32-true"))
+    limit = options.runtime.memory_limit_gib
+    if limit is not None and not (math.isfinite(limit) and limit > 0):
+        raise UserError(f"runtime.memory_limit_gib is {limit}: GiB above 0, or null for the whole GPU")
     _one_of("runtime.compile", options.runtime.compile, ("none", "regional", "full"))
     _one_of("runtime.attention", options.runtime.attention, ("sdpa", "xformers", "sliced"))
     _check_data(options.data)

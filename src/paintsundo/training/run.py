@@ -15,7 +15,7 @@ import lightning
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from paintsundo.training.callbacks import DataOrder, StepSeed, StreamFaults
+from paintsundo.training.callbacks import DataOrder, Result, StepSeed, StreamFaults
 from paintsundo.training.checkpoint_store import CheckpointStore
 from paintsundo.training.checkpointing import STATE, Checkpoints
 from paintsundo.training.ema import AverageWeights
@@ -24,7 +24,6 @@ from paintsundo.training.held_out import HeldOutLoss
 from paintsundo.training.loggers import build_loggers
 from paintsundo.training.module import PaintsUndoModule
 from paintsundo.training.options import TrainOptions
-from paintsundo.training.parameters import full_state
 from paintsundo.training.profiling import StepProfile
 from paintsundo.training.progress import TrainingProgress
 from paintsundo.training.run_lock import run_lock
@@ -98,6 +97,14 @@ def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, 
 
     module.optimizer_settings, module.max_minutes = options.optimizer, options.max_minutes
     module.gradient_clip = options.gradient_clip
+    if options.runtime.precision == "bf16-mixed" and place.device.type == "cuda":
+        module.frozen_dtype = torch.bfloat16  # what autocast would make of them anyway, in half the memory
+        if getattr(module, "lora", None) is not None:
+            for parameter in module.parameters():
+                parameter.data = parameter.data if parameter.requires_grad else parameter.data.bfloat16()
+    if options.runtime.memory_limit_gib is not None and place.device.type == "cuda":
+        total = torch.cuda.get_device_properties(place.device).total_memory / 2**30
+        torch.cuda.set_per_process_memory_fraction(min(1.0, options.runtime.memory_limit_gib / total), place.device)
     data = open_data(options, module, place.device, place.rank, place.world)
     held = 0 if data.held_out is None else len(data.held_out)
     say(f"{data.processes} processes to train on, {held} held out, read in {time.monotonic() - started:.0f} s")
@@ -139,11 +146,13 @@ def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, 
     seconds = time.monotonic() - fit_started
 
     final = folder / "final"
-    if trainer.global_step == done:  # it was interrupted between its last checkpoint and the export
+    result = next(c for c in trainer.callbacks if isinstance(c, Result))  # type: ignore[attr-defined]
+    if result.state is None:  # it was interrupted between its last checkpoint and the export
         averages.on_train_start(trainer, module)
-    state = full_state(trainer, module, averages.current())
+        result.on_train_end(trainer, module)
+    state = result.state
     if trainer.is_global_zero:
-        module.to("cpu") if options.trainer.strategy in ("one", "ddp") else None
+        assert state is not None
         _export(module, final, state, data)
         _summarise(trainer, module, options, place, folder, data, faults, seconds, started, done)
     if place.world > 1:
@@ -175,7 +184,7 @@ def build_trainer(
 ) -> lightning.Trainer:
     """Lightning's trainer with all callbacks of a run that has taken `done` steps."""
     callbacks: list[lightning.Callback] = [
-        StepSeed(options.seed, place.rank),
+        StepSeed(options.seed),
         DataOrder(data.fingerprint),
         StreamFaults(faults),
         averages,
@@ -195,6 +204,7 @@ def build_trainer(
         callbacks.append(TrainingProgress(options.log_every))
     if options.profiler == "torch":
         callbacks.append(StepProfile(folder))
+    callbacks.append(Result(averages))
     callbacks.append(
         Checkpoints(store, options.checkpoint_every, extra=lambda partial: _beside_state(partial, trainer, averages))
     )
@@ -250,6 +260,7 @@ def _export(module: PaintsUndoModule, final: Path, state: dict[str, torch.Tensor
     partial = final.with_name(".final.partial")
     shutil.rmtree(partial, ignore_errors=True)
     bank = data.bank if data.bank is not None else data.held_out
+    module.restore_frozen()
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         module.export(partial, state, bank)
     shutil.rmtree(final, ignore_errors=True)

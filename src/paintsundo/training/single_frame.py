@@ -177,7 +177,9 @@ class SingleFrameModule(DiffusionModule):
                 mean, std = self.moments(to_signed(batch["states"]))
                 finished, _ = self.moments(to_signed(batch["finished"]))
             mean, std, finished = mean.float(), std.float(), finished.float()
-            batch = {**batch, "latents": mean + std * torch.randn_like(mean), "finished": finished}
+            everyone, own = self.rows(len(mean))
+            noise = torch.randn((everyone, *mean.shape[1:]), device=mean.device)[own]
+            batch = {**batch, "latents": mean + std * noise, "finished": finished}
         if "token_ids" not in batch:
             if "index" in batch and self.token_ids is not None:
                 ids = self.token_ids[batch["index"]]

@@ -60,12 +60,23 @@ def run_sweep(arguments: Sequence[str]) -> int:
     Raises:
         UserError: an option is unknown or impossible, or a job could not run; the other jobs have then run.
     """
-    literals, overrides = split_literals([a for a in arguments if a not in _FLAGS], LITERAL)
+    try:
+        return _run_sweep([argument for argument in arguments if argument not in _FLAGS])
+    except UserError as error:
+        plugin = re.search(r"hydra/(sweeper|launcher)", str(error))
+        advice = "; pip install 'paintsundo[sweep]' brings Optuna and Slurm" if plugin else ""
+        raise UserError(f"{error}{advice}") from error
+
+
+def _run_sweep(arguments: Sequence[str]) -> int:
+    literals, overrides = split_literals(arguments, LITERAL)
     if not literals.get("output"):
         raise UserError("missing: output=DIR, the folder of all runs of the sweep")
     output = Path(str(literals.pop("output")))
     typed = [a for a in arguments if a.partition("=")[0].strip() in literals]
-    overrides = with_model_options(overrides, [n.removeprefix("model.") for n in literals if n.startswith("model.")])
+    overrides = with_model_options(
+        _last_of_each(overrides), [n.removeprefix("model.") for n in literals if n.startswith("model.")]
+    )
     first = _first_job(typed, overrides, output)
     through_hydra, values = _divide(overrides)
     several = [override for override in overrides if first_value(override) != override]
@@ -80,7 +91,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
             directed = [*_QUIET, f"hydra.sweep.dir={quoted(str(output))}", *through_hydra]
             hydra.multirun("train", job, directed, with_log_configuration=False)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_with_advice(one_line(error))) from error
+        raise UserError(_shortened(one_line(error))) from error
     if not first.dry_run:
         print(results_text(output), flush=True)
     return 0
@@ -189,10 +200,7 @@ def quoted(value: str) -> str:
 def _first_job(typed: Sequence[str], overrides: Sequence[str], output: Path) -> TrainOptions:
     """The options of the first job, checked: what is wrong with it is wrong with all."""
     single = [first_value(o) for o in overrides if not o.startswith(("hydra.", "hydra/"))]
-    try:
-        options = read(configure([*typed, *single, f"output={output}"]))
-    except UserError as error:
-        raise UserError(_with_advice(str(error))) from error
+    options = read(configure([*typed, *single, f"output={output}"]))
     check(options)
     lines = missing(options)
     if lines and not options.dry_run:
@@ -200,11 +208,16 @@ def _first_job(typed: Sequence[str], overrides: Sequence[str], output: Path) -> 
     return options
 
 
-def _with_advice(message: str) -> str:
+def _shortened(message: str) -> str:
+    """hydra's message without the places where it has looked."""
     message = re.sub(r"^In '[^']*': | Config search path:.*$", "", message)
-    message = message.replace(" Available options in ", "; there are, in ")
-    plugin = re.search(r"hydra/(sweeper|launcher)", message)
-    return f"{message}; pip install 'paintsundo[sweep]' brings Optuna and Slurm" if plugin else message
+    return message.replace(" Available options in ", "; there are, in ")
+
+
+def _last_of_each(overrides: Sequence[str]) -> list[str]:
+    """Overrides less those that a later one of the same option makes void."""
+    last = {_key(override).lstrip("+"): override for override in overrides}
+    return [override for override in overrides if last[_key(override).lstrip("+")] is override]
 
 
 def _key(override: str) -> str:

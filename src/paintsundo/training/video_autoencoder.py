@@ -135,6 +135,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         """Write `vae/`, after training from scratch with latents × scale factor of unit deviation."""
         assert bank is not None
         self.load_state_dict(state, strict=False)
+        self.to(bank.device)
         self.vae.register_to_config(decode_group=self.decode_group)
         if not self.train_encoder:
             self.vae.save_pretrained(folder / "vae")
