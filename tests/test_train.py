@@ -1,6 +1,7 @@
 """The train command before any training: what it tells, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,22 @@ import tiny_training
 from paintsundo.settings import config_directory
 from paintsundo.training import command
 
+START = "start=FOLDER"
+PARTS = ("model.autoencoder", "model.text_encoder")
 NEEDS = {
-    "image_autoencoder": (),
-    "tagger": (),
-    "single_frame": ("model.autoencoder", "model.tags"),
-    "video_autoencoder": (),
-    "video_decoder": ("model.start",),
-    "multi_frame": ("model.autoencoder",),
+    "embedded/image_autoencoder": (),
+    "embedded/tagger": (),
+    "embedded/single_frame": ("model.autoencoder", "model.tags"),
+    "embedded/video_autoencoder": (),
+    "embedded/video_decoder": ("model.start",),
+    "embedded/multi_frame": ("model.autoencoder",),
+    "official/single_frame": (START,),
+    "official/single_frame_lora": (START,),
+    "official/single_frame_from_scratch": PARTS,
+    "official/multi_frame": (START,),
+    "official/multi_frame_lora": (START,),
+    "official/multi_frame_from_scratch": PARTS,
+    "official/video_autoencoder": (),
 }
 
 
@@ -38,21 +48,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_experiment_is_known_here() -> None:
-    files = (config_directory() / "experiment" / "embedded").glob("*.yaml")
-    assert {file.stem for file in files} == set(NEEDS) == set(tiny_training.TINY)
+    folder = config_directory() / "experiment"
+    names = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")}
+    assert names == set(NEEDS)
+    assert {name.removeprefix("embedded/") for name in names if name.startswith("embedded/")} == set(tiny_training.TINY)
 
 
 @pytest.mark.parametrize("name", sorted(NEEDS))
 def test_dry_runs_name_what_is_missing(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert command.main([f"experiment=embedded/{name}", "dry_run=true"]) == 0
+    assert command.main([f"experiment={name}", "dry_run=true"]) == 0
     said = capsys.readouterr().out
     verdict = said.splitlines()[-1]
     assert verdict.startswith("missing: ")
     named = [line.split(" ")[0] for line in verdict.removeprefix("missing: ").split("; ")]
     assert named == ["output=DIR", "data.path=DATASET", *NEEDS[name]]
-    assert f"_target_: paintsundo.training.{'video_autoencoder' if name == 'video_decoder' else name}." in said
+    assert re.search(r"_target_: paintsundo\.training\.\w+\.\w+Module\n", said)
+    assert re.search(r"^network +parameters +trained +frozen", said, re.MULTILINE)
     for key in NEEDS[name]:
-        given = [f"experiment=embedded/{name}", f"{key}={tmp_path / 'none'}", "dry_run=true"]
+        key = key.partition("=")[0]
+        given = [f"experiment={name}", f"{key}={tmp_path / 'none'}", "dry_run=true"]
         assert command.main(given) == 0
         assert f"{key}: {tmp_path / 'none'} does not exist" in capsys.readouterr().out
 
@@ -81,7 +95,7 @@ def test_train_py_is_this_command(tmp_path: Path) -> None:
         (["experiment=embedded/none"], "embedded/none"),
         (["max_steps"], "name=value"),
         (["max_steps=0"], "max_steps must be a whole number and at least 1, not 0"),
-        (["max_steps=many"], "max_steps must be a whole number and at least 1, not 'many'"),
+        (["max_steps=many"], "max_steps: Value 'many'"),
         (["batch_size=0"], "batch_size must be"),
         (["sample_every=0"], "sample_every must be"),
         (["seed=-1"], "seed must be"),
@@ -89,6 +103,12 @@ def test_train_py_is_this_command(tmp_path: Path) -> None:
         (["model.tags=x.csv"], "unknown option model.tags: no experiment is chosen"),
         (["experiment=embedded/tagger", "model.tags=x.csv"], "unknown option model.tags: this experiment has none"),
         (["experiment=embedded/tagger"], "missing: output=DIR; data.path=DATASET"),
+        (["experiment=embedded/tagger", "trainer=zero3", "runtime.compile=full"], "say runtime.compile=regional"),
+        (["experiment=embedded/tagger", "model.picture_sise=8"], "did you mean model.picture_size?"),
+        (["experiment=embedded/tagger", "start=bundled"], "always trained from scratch"),
+        (["experiment=embedded/tagger", "max_steps=1,2"], "has several values"),
+        (["-m", "experiment=embedded/tagger", "max_steps=1,2"], "missing: output=DIR"),
+        (["sweep=betas", "experiment=embedded/tagger"], "missing: output=DIR"),
     ],
 )
 def test_bad_options_are_refused(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,12 +153,20 @@ def test_file_names_are_taken_as_they_stand(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_machine_without_memory_is_told_what_helps(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def out_of_memory(config: object) -> None:
         raise RuntimeError("not enough memory: you tried to allocate")
 
-    monkeypatch.setattr(command, "train", out_of_memory)
-    monkeypatch.setattr(command, "missing", lambda config: [])
-    assert command.main(["experiment=embedded/tagger"]) == 1
-    assert "a smaller batch_size needs less" in capsys.readouterr().err
+    monkeypatch.setattr(command, "train_config", out_of_memory)
+    assert command.main(tiny_training.arguments("tagger", data, tmp_path / "out")) == 1
+    assert "a smaller batch_size" in capsys.readouterr().err
+
+
+def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("python train.py experiment=NAME")
+    assert "optimizer.learning_rate=0.0005" in said
+    assert command.main(["experiment=embedded/tagger", "-h"]) == 0
+    assert "optimizer.learning_rate=0.002" in capsys.readouterr().out
