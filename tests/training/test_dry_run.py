@@ -66,7 +66,7 @@ def test_the_start_says_the_sizes() -> None:
     assert found["unet"].parameters == 5_058_744
     assert found["text_encoder"].apart
     assert "start: single_frame model" in describe(configure([SINGLE, "start=bundled"]))
-    with pytest.raises(UserError, match="test_dry_run.py"):
+    with pytest.raises(UserError, match=r"test_dry_run\.py"):
         rows(SINGLE, f"start={__file__}")
 
 
@@ -127,7 +127,7 @@ def memory_options(precision: str = "bf16-mixed", **ema: object) -> TrainOptions
 
 
 def test_memory_by_strategy() -> None:
-    counts = Counts(trained=1000, frozen=200, apart=50)
+    counts = Counts(trained=1000, frozen=200, apart=100)
     options = memory_options()
     one = estimate(options, "one", counts, 8)
     assert (one.weights, one.gradients, one.optimizer, one.averages, one.host) == (5000, 4000, 8000, 4000, 0)
@@ -144,6 +144,17 @@ def test_memory_by_strategy() -> None:
     sharded = estimate(options, "fsdp2", counts, 4)
     assert (sharded.weights, sharded.gradients, sharded.optimizer, sharded.averages) == (1400, 1000, 2000, 1000)
     assert sharded.device == 5400
+
+
+def test_frozen_networks_are_halved_where_they_are_on_gpus() -> None:
+    counts = Counts(trained=0, frozen=200, apart=100)
+    options = memory_options()
+    assert estimate(options, "one", counts, 1).weights == 800 + 200
+    options.lora.rank = 4  # what adapters change is not trained
+    assert estimate(options, "one", counts, 1).weights == 400 + 200
+    assert estimate(options, "fsdp2", counts, 4).weights == 100 + 200
+    options.runtime.device = "cpu"
+    assert estimate(options, "one", counts, 1).weights == 800 + 400
 
 
 def test_memory_by_precision_optimizer_and_averages() -> None:

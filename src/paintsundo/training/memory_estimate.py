@@ -61,21 +61,24 @@ def estimate(options: TrainOptions, trainer: str, counts: Counts, devices: int) 
     Args:
         options: precision, optimiser and averages are read from them.
         trainer: one of TRAINERS.
-        counts: numbers of parameters. Networks that are wholly frozen are whole, in float32, on every device.
+        counts: numbers of parameters. Networks that are wholly frozen are whole on every device.
         devices: number of devices in all; "one" is always one.
     """
-    trained, frozen, apart = counts.trained, counts.frozen, 4.0 * counts.apart
+    # With bf16-mixed GPUs keep frozen networks, and what adapters change, as autocast would make them anyway.
+    halved = options.runtime.precision == "bf16-mixed" and options.runtime.device != "cpu"
+    trained, apart = counts.trained, (2.0 if halved else 4.0) * counts.apart
+    beside = (2.0 if halved and options.lora.rank is not None else 4.0) * counts.frozen
     strategy, optimizer_away, weights_away = TRAINERS[trainer]
     shards = 1 if strategy == "one" else devices
     state = _STATE[options.optimizer.name] * trained
     averages = 4.0 * averages_of(options) * trained
     if strategy in ("one", "ddp"):
-        return Memory(apart + 4.0 * (trained + frozen), 4.0 * trained, state, averages)
+        return Memory(apart + 4.0 * trained + beside, 4.0 * trained, state, averages)
     if strategy == "fsdp2":
-        weights = apart + 4.0 * (trained + frozen) / shards
+        weights = apart + (4.0 * trained + beside) / shards
         return Memory(weights, 4.0 * trained / shards, state / shards, averages / shards)
     each = 4.0 if options.runtime.precision == "32-true" else 2.0
-    weights, gradients = each * (trained + frozen), each * trained
+    weights, gradients = each * (trained + counts.frozen), each * trained
     weights = weights / shards if strategy == "zero3" else weights
     gradients = gradients if strategy == "zero1" else gradients / shards
     # The optimiser's own float32 copy of the weights, and its two means.
