@@ -41,7 +41,7 @@ def model_hash(model: nn.Module | Mapping[str, Tensor], config: Mapping[str, Any
     none is given), less what is private to it.
     """
     if isinstance(model, nn.Module):
-        config = dict(getattr(model, "config", {})) if config is None else config
+        config = _config_of(model) if config is None else config
         model = model.state_dict()
     digest = hashlib.sha256()
     for name, tensor in sorted(model.items()):
@@ -51,6 +51,13 @@ def model_hash(model: nn.Module | Mapping[str, Tensor], config: Mapping[str, Any
     public = {key: value for key, value in (config or {}).items() if not key.startswith("_")}
     digest.update(json.dumps(public, sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def _config_of(model: nn.Module) -> dict[str, Any]:
+    """Of a module of diffusers' kind or of transformers', less which release of a library wrote it."""
+    config: Any = getattr(model, "config", {})
+    config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return {key: value for key, value in config.items() if key != "transformers_version"}
 
 
 @dataclass(frozen=True)

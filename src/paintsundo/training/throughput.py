@@ -114,6 +114,8 @@ class Throughput(lightning.Callback):
                 self._started = _Instant(self.device)
                 self._begin_window()
                 self._last_step = step
+                if self.interval.due(step):  # nothing is timed yet, but the rest is known
+                    pl_module.log_dict(self._of_step(pl_module))
             return
         self._batches += 1
         self._samples += batch_samples(batch)
@@ -135,16 +137,17 @@ class Throughput(lightning.Callback):
             "throughput/seconds_per_step": seconds / self._steps,
             "throughput/data_wait_share": min(1.0, self._waited / seconds),
             "memory/peak_gib": peak_memory(module.device),
-            "learning_rate": self._learning_rate,
+            **self._of_step(module),
         }
         if self._operations:
             assert self.rate is not None
             figures["throughput/tflops"] = self._operations / seconds / 1e12
             figures["throughput/mfu"] = self._operations / seconds / self.rate
-        norm = getattr(module, "gradient_norm", None)
-        if norm is not None:
-            figures["gradient_norm"] = float(norm)
         return figures
+
+    def _of_step(self, module: lightning.LightningModule) -> dict[str, float]:
+        norm = getattr(module, "gradient_norm", None)
+        return {"learning_rate": self._learning_rate} | ({} if norm is None else {"gradient_norm": float(norm)})
 
     @contextmanager
     def paused(self) -> Iterator[None]:
