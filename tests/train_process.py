@@ -1,0 +1,84 @@
+"""`train.py` in processes that can be killed, started from one that has done the imports already."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["paintsundo.training.command", "paintsundo.training.run", "paintsundo.training.multi_frame", "peft"]
+)
+KILLED = -signal.SIGKILL
+
+
+def train(arguments: list[str], log: Path, order: Path | None = None, change: Callable[..., Any] | None = None) -> int:
+    """Run `train` with arguments; returns the exit code, KILLED where it was killed.
+
+    Args:
+        arguments: of the command.
+        log: what it says is added to this file.
+        order: a line of JSON per batch is added to this file: its number and a hash of all that is in it.
+        change: a function of a module, called in the new process before the command.
+    """
+    process = _CONTEXT.Process(target=_run, args=(arguments, log, order, change))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def kill_now() -> None:
+    """SIGKILL this process: nothing of it runs any more."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def batches(order: Path) -> list[tuple[int, str]]:
+    """Number and hash of the batches trained on, as they came."""
+    return [tuple(json.loads(line)) for line in order.read_text().splitlines()]  # type: ignore[misc]
+
+
+def _run(arguments: list[str], log: Path, order: Path | None, change: Callable[..., Any] | None) -> None:
+    import torch
+
+    from paintsundo.training import command
+
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as in a process of its own
+    torch.set_num_threads(1)
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+    if order is not None:
+        _record(order)
+    if change is not None:
+        change()
+    code = command.main(arguments)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _record(order: Path) -> None:
+    from paintsundo.training.callbacks import StepSeed
+
+    start = StepSeed.on_train_batch_start
+
+    def recorded(self: Any, trainer: Any, module: Any, batch: dict[str, Any], index: int) -> None:
+        with order.open("a") as stream:
+            stream.write(json.dumps([batch["number"], fingerprint(batch)]) + "\n")
+        start(self, trainer, module, batch, index)
+
+    StepSeed.on_train_batch_start = recorded  # type: ignore[method-assign]
+
+
+def fingerprint(batch: dict[str, Any]) -> str:
+    """A hash of everything in a batch."""
+    digest = sha256()
+    for name, value in sorted(batch.items()):
+        content = value.cpu().numpy().tobytes() if hasattr(value, "cpu") else repr(value).encode()
+        digest.update(name.encode() + content)
+    return digest.hexdigest()
