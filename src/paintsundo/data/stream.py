@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.context
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -151,6 +153,15 @@ class Stream(IterableDataset):
         raise UserError(f"damaged data: {_ATTEMPTS} samples in a row cannot be used; the last: {Fault(**faults[-1])}")
 
 
+def worker_context() -> multiprocessing.context.BaseContext:
+    """How workers are started: never by forking a process that has threads, which OpenCV and CUDA do not survive."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 class StreamLoader(DataLoader):
     """The batches of a stream through workers. The faults of all workers are counted together.
 
@@ -164,7 +175,9 @@ class StreamLoader(DataLoader):
     """
 
     def __init__(self, stream: Stream, workers: int = 0, pin_memory: bool = False, prefetch: int = 2) -> None:
-        ready = {"prefetch_factor": prefetch} if workers else {}
+        ready: dict[str, Any] = {}
+        if workers:
+            ready = {"prefetch_factor": prefetch, "multiprocessing_context": worker_context()}
         super().__init__(stream, batch_size=None, num_workers=workers, pin_memory=pin_memory, **ready)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]

@@ -59,8 +59,14 @@ class Place:
         )
 
 
-def train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule) -> Path:
+def train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, measure_only: bool = False) -> Path:
     """Train a module as configured, resuming from the newest complete checkpoint; returns `DIR/final`.
+
+    Args:
+        config: as composed; kept in `DIR/config.yaml`.
+        options: its typed form.
+        module: what is trained.
+        measure_only: for benchmarks: no checkpoints and no export, `DIR/summary.json` alone.
 
     Raises:
         UserError: the data cannot be used, or another run trains into the same folder.
@@ -71,12 +77,19 @@ def train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule) -
     assert options.output is not None
     folder = Path(options.output)
     if place.rank:
-        return _train(config, options, module, place, folder)
+        return _train(config, options, module, place, folder, measure_only)
     with run_lock(folder):
-        return _train(config, options, module, place, folder)
+        return _train(config, options, module, place, folder, measure_only)
 
 
-def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, place: Place, folder: Path) -> Path:
+def _train(
+    config: DictConfig,
+    options: TrainOptions,
+    module: PaintsUndoModule,
+    place: Place,
+    folder: Path,
+    measure_only: bool,
+) -> Path:
     started = time.monotonic()
     if place.device.type == "cuda":
         torch.cuda.set_device(place.device)
@@ -124,7 +137,7 @@ def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, 
         device=place.device,
     )
     averages = AverageWeights(options.ema.kind, options.ema.decay, options.ema.stds, options.ema.snapshot_every, folder)
-    trainer = build_trainer(options, place, folder, data, averages, faults, store, done)
+    trainer = build_trainer(options, place, folder, data, averages, faults, None if measure_only else store, done)
     resume: dict[str, Any] = {}
     if newest is not None:
         resume = {"ckpt_path": newest / STATE, "weights_only": True}
@@ -146,6 +159,10 @@ def _train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, 
     seconds = time.monotonic() - fit_started
 
     final = folder / "final"
+    if measure_only:
+        if trainer.is_global_zero:
+            _summarise(trainer, module, options, place, folder, data, faults, seconds, started, done)
+        return final
     result = next(c for c in trainer.callbacks if isinstance(c, Result))  # type: ignore[attr-defined]
     if result.state is None:  # it was interrupted between its last checkpoint and the export
         averages.on_train_start(trainer, module)
@@ -179,10 +196,10 @@ def build_trainer(
     data: TrainingData,
     averages: AverageWeights,
     faults: Faults,
-    store: CheckpointStore,
+    store: CheckpointStore | None,
     done: int,
 ) -> lightning.Trainer:
-    """Lightning's trainer with all callbacks of a run that has taken `done` steps."""
+    """Lightning's trainer with all callbacks of a run that has taken `done` steps; without a store it keeps nothing."""
     callbacks: list[lightning.Callback] = [
         StepSeed(options.seed),
         DataOrder(data.fingerprint),
@@ -204,10 +221,13 @@ def build_trainer(
         callbacks.append(TrainingProgress(options.log_every))
     if options.profiler == "torch":
         callbacks.append(StepProfile(folder))
-    callbacks.append(Result(averages))
-    callbacks.append(
-        Checkpoints(store, options.checkpoint_every, extra=lambda partial: _beside_state(partial, trainer, averages))
-    )
+    if store is not None:
+        callbacks.append(Result(averages))
+        callbacks.append(
+            Checkpoints(
+                store, options.checkpoint_every, extra=lambda partial: _beside_state(partial, trainer, averages)
+            )
+        )
     strategy = options.trainer.strategy
     zero = strategy.startswith("zero")
     precision: dict[str, Any] = {"precision": options.runtime.precision}
@@ -234,7 +254,7 @@ def build_trainer(
         profiler="simple" if options.profiler == "simple" else None,
         enable_model_summary=False,
         enable_progress_bar=options.progress_bar,
-        enable_checkpointing=True,
+        enable_checkpointing=store is not None,
         use_distributed_sampler=False,
         **precision,
     )

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from paintsundo.checkpoints.image_vae import load_image_vae
+from paintsundo.checkpoints.sources import BUNDLED, resolve
 from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder, save_tokenizer
+from paintsundo.conditioning.tagger import TAGS_FILE
 from paintsundo.data.samples import StateRule
 from paintsundo.diffusion import KarrasDPMSolverScheduler
 from paintsundo.diffusion.stages import Stage
@@ -38,7 +40,8 @@ class SingleFrameModule(DiffusionModule):
         text: configuration of a new text encoder (`CLIPTextConfig`), sizes only, where there is no other.
         autoencoder: folder whose `vae/` is used; the one of `start` without it.
         text_encoder: folder whose `text_encoder/` and `tokenizer/` are used; those of `start` without it.
-        tags: the tagger's CSV; prompts are made of its tags only. All tags of the data without it.
+        tags: the tagger's CSV; prompts are made of its tags only. All tags of the data without it (with
+            start="bundled": those of the bundled tagger).
         work_folder: where a new tokenizer is put.
         tokenizer_size: largest vocabulary of a new tokenizer.
         prediction_type: "epsilon" or "v_prediction".
@@ -91,6 +94,8 @@ class SingleFrameModule(DiffusionModule):
         )
         self.vae: Any
         self.keep_frozen("vae", vae)
+        if tags is None and start == BUNDLED:  # its text encoder knows the words of its tagger
+            tags = str(resolve(BUNDLED, "tagger") / TAGS_FILE)
         vocabulary = None if tags is None else read_vocabulary(tags)
         self._choose_text(text, text_encoder, vocabulary, tokenizer_size, Path(work_folder), train_text_encoder)
         self.prompts = Prompts(self.tokenizer, vocabulary)
