@@ -58,7 +58,7 @@ def _needed(options: TrainOptions) -> list[str]:
     if options.start is None and "network" not in absent:
         needed += [key for key in ("autoencoder",) if key in absent]
         # New text encoders learn the words of the tagger's table; one that is there has words of its own.
-        own_words = given.get("text") is not None
+        own_words = given.get("text") is not None and given.get("text_encoder") is None
         needed += ["tags"] if "tags" in absent and own_words else []
         needed += ["text_encoder"] if "text_encoder" in absent and not own_words else []
     return needed
