@@ -1,4 +1,6 @@
-"""Time and memory of the default film: python eval/benchmark.py inference output=DIR [name=value …]
+"""Time and memory of the default film, and of training.
+
+python eval/benchmark.py inference output=DIR [name=value …]
 
 Both models are built at the published sizes with random weights on the device (a GPU where there is one, in
 float16), and one picture goes all the way: 6 keyframes of 512x640, 7 pairs of 16 frames of 448x384, 50 steps
@@ -9,6 +11,21 @@ full_size=false    the smallest networks that have every part: seconds on a CPU
 models=bundled     real weights instead: bundled, official, or a folder with single_frame/ and multi_frame/
 device dtype attention memory guidance batch attention_window    as infer.py's options
 steps=50 repeats=1 warmup=true    warmup: two steps of everything first, not counted
+
+python eval/benchmark.py training output=DIR [name=value …]
+
+Writes training.json, training.md (also printed) and training.png: seconds per step, samples a second, utilisation
+of the device's measured matrix rate, peak memory.
+
+parts=networks     networks: both UNets at the published sizes, random weights and latents; loader: the streaming
+                   loader alone; strategies: short runs of the trainer; several: parts=networks,loader
+networks=both      or single_frame, multi_frame
+full_size=false    the smallest networks: seconds on a CPU
+compile=regional before=true    none, regional or full; before: uncompiled first
+batch steps=10 attention gradient_checkpointing channels_last device
+profile=true       the time of each kernel too: DIR/NETWORK_COMPILE_kernels.txt
+data=DATASET workers    shards for loader and strategies; workers: of the loader, one for each core without
+strategies=one,ddp,zero1,zero2,zero3,fsdp2 devices=1 experiment=official start    of the trainer's runs
 """
 
 import json
@@ -58,8 +75,12 @@ class InferenceSettings:
 
 
 def main(arguments: Sequence[str]) -> None:
+    if arguments and arguments[0] == "training":
+        import training_benchmark
+
+        return training_benchmark.main(arguments[1:])
     if not arguments or arguments[0] != "inference":
-        raise UserError("say what to measure: benchmark.py inference output=DIR")
+        raise UserError("say what to measure: benchmark.py inference output=DIR, or benchmark.py training output=DIR")
     settings = parse(InferenceSettings, arguments[1:], literal_keys=("output", "models"))
     if settings.repeats < 1:
         raise UserError(f"repeats={settings.repeats}: at least 1")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from paintsundo.models.attention_window import AttentionWindow, extend_window
 
@@ -15,6 +16,9 @@ AttentionBackend = Literal["sdpa", "xformers", "sliced"]
 # CUDA grids have at most 65535 blocks in their second and third dimension, where fused attention kernels put
 # the batch; attention over time has a batch of B·h·w.
 MAX_FUSED_BATCH = 65535
+# Fused kernels work on tiles of about 64 tokens: shorter sequences, those of attention over time, are packed into one.
+MAX_PACKED_LENGTH = 32
+PACKED_TOKENS = 64
 # Scores held at once by the "sliced" backend: 2²⁴ float32 values are 64 MiB.
 MAX_SLICED_SCORES = 2**24
 # xformers has no kernel for wider heads on every card; the autoencoders' one head of 512 goes through SDPA.
@@ -52,11 +56,41 @@ def attend(
         from xformers.ops import LowerTriangularMask, memory_efficient_attention
 
         return memory_efficient_attention(q, k, v, attn_bias=LowerTriangularMask() if causal else None).flatten(2)
+    if backend == "sdpa" and _worth_packing(q, k):
+        return _packed(q, k, v, causal).flatten(2)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if backend == "sliced":
         return _sliced(q, k, v, causal).transpose(1, 2).flatten(2)
     out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return out.transpose(1, 2).flatten(2)
+
+
+def _worth_packing(q: torch.Tensor, k: torch.Tensor) -> bool:
+    # Compiled only: operations are counted (for utilisation) in uncompiled passes, without the products between
+    # the sequences of a tile.
+    length = q.shape[1]
+    packs = PACKED_TOKENS // length
+    return (
+        torch.compiler.is_compiling()
+        and length == k.shape[1]
+        and length <= MAX_PACKED_LENGTH
+        and q.shape[0] % packs == 0
+    )
+
+
+def _packed(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Attention (B, n, heads, d) with several short sequences in one, their products with each other masked."""
+    shape = q.shape
+    packs, length = PACKED_TOKENS // shape[1], shape[1]
+    q, k, v = (x.reshape(-1, packs * length, *shape[2:]).transpose(1, 2) for x in (q, k, v))
+    place = torch.arange(packs * length, device=q.device)
+    seen = place[:, None] // length == place // length
+    if causal:
+        seen = seen & (place[:, None] >= place)
+    mask = torch.zeros(seen.shape, device=q.device, dtype=q.dtype).masked_fill(~seen, float("-inf"))
+    with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH], set_priority=True):
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return out.transpose(1, 2).reshape(shape)
 
 
 def _sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
@@ -169,9 +203,16 @@ class TextImageAttention(Attention):
             (B·T, n, query_dim).
         """
         query = self.to_q(tokens)
-        # All frames see the same words: their queries are one sequence, and keys are projected once per clip.
-        clip_query = query.view(text.shape[0], -1, query.shape[-1])
-        out = self.attend(clip_query, self.to_k(text), self.to_v(text)).view_as(query)
+        # All frames see the same words: their keys are projected once per clip.
+        key, value = self.to_k(text), self.to_v(text)
+        if torch.is_grad_enabled():
+            # The backward kernels go through all queries of a sequence one after another: frames are sequences.
+            frames = query.shape[0] // text.shape[0]
+            key, value = (x.repeat_interleave(frames, dim=0) for x in (key, value))
+            out = self.attend(query, key, value)
+        else:
+            clip_query = query.view(text.shape[0], -1, query.shape[-1])
+            out = self.attend(clip_query, key, value).view_as(query)
         if self.image:
             if image is None:
                 raise ValueError("this network attends to image embeddings, but none were given")
