@@ -68,6 +68,7 @@ class Checkpoints(Checkpoint):
         every_steps: optimiser steps between checkpoints.
         every_minutes: time between them, if that is shorter.
         extra: called on every process with the checkpoint's folder, to write more files into it.
+        tell: called on every process with each fault of a save.
     """
 
     def __init__(
@@ -76,8 +77,10 @@ class Checkpoints(Checkpoint):
         every_steps: int,
         every_minutes: float | None = None,
         extra: Callable[[Path], None] | None = None,
+        tell: Callable[[Fault], None] | None = None,
     ) -> None:
         self.store, self.every_steps, self.every_minutes, self.extra = store, every_steps, every_minutes, extra
+        self.tell = tell
         self._seen = self._saved = 0
         self._time = 0.0
 
@@ -122,6 +125,8 @@ class Checkpoints(Checkpoint):
             self._saved = step
             self.store.prune()
         else:
+            if self.tell is not None:
+                self.tell(fault)
             for logger in trainer.loggers:
                 logger.log_metrics({"save_faults": float(len(self.store.faults))}, step)
         return fault

@@ -16,10 +16,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from paintsundo.training.callbacks import DataOrder, Result, StepSeed, StreamFaults
-from paintsundo.training.checkpoint_store import CheckpointStore
+from paintsundo.training.checkpoint_store import CheckpointStore, Fault
 from paintsundo.training.checkpointing import STATE, Checkpoints
 from paintsundo.training.ema import AverageWeights
-from paintsundo.training.faults import Faults, NonFinite
+from paintsundo.training.faults import FaultKind, Faults, NonFinite
 from paintsundo.training.held_out import HeldOutLoss
 from paintsundo.training.loggers import build_loggers
 from paintsundo.training.module import PaintsUndoModule
@@ -259,6 +259,12 @@ def build_trainer(
         **precision,
     )
     return trainer
+
+
+def _failed_save(faults: Faults, fault: Fault) -> None:
+    """All processes learn of it; one counts it."""
+    if faults.rank == 0:
+        faults.add(FaultKind.FAILED_SAVE, fault.message, fault.step)
 
 
 def _beside_state(partial: Path, trainer: lightning.Trainer, averages: AverageWeights) -> None:
