@@ -52,7 +52,7 @@ def combine(times: Sequence[float], stds: Sequence[float], time: float, std: flo
         coefficients = np.array([float(pair == (time, std)) for pair in zip(times, stds, strict=True)])
         return Combination(coefficients, 0.0)
     t, gamma = np.asarray(times, np.float64), np.array([power_exponent(s) for s in stds])
-    wanted_t, wanted_gamma = np.float64(time), np.float64(power_exponent(std))
+    wanted_t, wanted_gamma = np.array(float(time)), np.array(power_exponent(std))
     gram = inner_product(t[:, None], gamma[:, None], t[None], gamma[None])
     towards = inner_product(t, gamma, wanted_t, wanted_gamma)
     own = float(inner_product(wanted_t, wanted_gamma, wanted_t, wanted_gamma))
