@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
