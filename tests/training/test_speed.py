@@ -6,8 +6,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from paintsundo.models import SingleFrameUNet, UNet3DModel
+from paintsundo.models.resblock_3d import ResBlock
 from paintsundo.settings import config_directory
 from paintsundo.training import speed
 from paintsundo.training.speed import REGIONS, compile_in_place, prepare_for_speed
@@ -19,10 +21,7 @@ def make(name):
     """A tiny network without dropout, every parameter random."""
     sizes = OmegaConf.to_container(OmegaConf.load(config_directory() / "architecture" / "tiny.yaml")[name].unet)
     torch.manual_seed(0)
-    if name == "multi_frame":
-        network = UNet3DModel(**sizes | {"dropout": 0.0})
-    else:
-        network = SingleFrameUNet(**sizes)
+    network = UNet3DModel(**sizes | {"dropout": 0.0}) if name == "multi_frame" else SingleFrameUNet(**sizes)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)
     for module in network.modules():
@@ -41,8 +40,8 @@ def inputs(name, network):
         words = noise(2, 7, network.config.cross_attention_dim)
         return noise(2, 4, 8, 8), torch.tensor([5, 700]), words, torch.tensor([1, 999]), noise(2, 4, 8, 8)
     width = network.config.context_dim
-    clip, known = noise(1, 4, 16, 8, 8), noise(1, 4, 16, 8, 8)
-    return clip, torch.tensor([400]), noise(1, 7, width), noise(1, 16, 3, width), torch.tensor([3]), known
+    clip, known = noise(1, 4, 4, 8, 8), noise(1, 4, 4, 8, 8)
+    return clip, torch.tensor([400]), noise(1, 7, width), noise(1, 4, 3, width), torch.tensor([3]), known
 
 
 def output_and_gradients(name, network):
@@ -69,7 +68,7 @@ def only_traced(monkeypatch):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kind", ["regional", "full"])
+@pytest.mark.parametrize("kind", ["regional", pytest.param("full", marks=pytest.mark.slow)])
 def test_compiled_training_gives_the_same_gradients(name, kind, only_traced):
     network = make(name)
     expected = output_and_gradients(name, network)
@@ -87,6 +86,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
     assert_close(output_and_gradients(name, saving), output_and_gradients(name, network))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradient_checkpointing_of_compiled_blocks(name, only_traced):
     network, fast = make(name), make(name)
@@ -115,6 +115,20 @@ def test_regions_are_the_repeated_blocks(name, monkeypatch):
     compiled.clear()
     assert compile_in_place(network, regional=False) == 1
     assert [module for module, _ in compiled] == [network]
+
+
+def test_convolutions_over_time_are_translated_once_for_blocks_of_different_inputs():
+    counter = CompileCounter()
+    blocks = nn.ModuleList(ResBlock(c, 8, 6, dropout=0.0, temporal_conv=True, norm_groups=4) for c in (8, 12, 16))
+    embedding = torch.randn(1, 6)
+    expected = [block(torch.ones(3, c, 4, 4), embedding, 3) for c, block in zip((8, 12, 16), blocks, strict=True)]
+    for block in blocks:
+        block.compiled_in_two = True
+        nn.Module.compile(block, backend=counter, dynamic=False)
+    for c, block, right in zip((8, 12, 16), blocks, expected, strict=True):
+        torch.testing.assert_close(block(torch.ones(3, c, 4, 4), embedding, 3), right)
+    assert counter.frame_count == 3 + 1
+    torch.compiler.reset()
 
 
 def test_a_network_without_blocks_is_compiled_whole(monkeypatch):

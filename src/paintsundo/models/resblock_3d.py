@@ -68,6 +68,9 @@ class ResBlock(nn.Module):
         self.skip_connection = (
             nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, kernel_size=1)
         )
+        # Blocks differ in their input channels, hardly in their convolutions over time: compiled as a unit of its own,
+        # one translation of these serves all blocks of a level. Set where blocks are compiled one by one.
+        self.compiled_in_two = False
         # So spelled in the published weights.
         self.temopral_conv = TemporalConvStack(out_channels, norm_groups) if temporal_conv else None
 
@@ -76,7 +79,11 @@ class ResBlock(nn.Module):
         shift = self.emb_layers(embedding).repeat_interleave(num_frames, dim=0)[..., None, None]
         hidden = self.out_layers(self.in_layers(frames) + shift)
         hidden = self.skip_connection(frames) + hidden
-        return hidden if self.temopral_conv is None else self.temopral_conv(hidden, num_frames)
+        if self.temopral_conv is None:
+            return hidden
+        if self.compiled_in_two:
+            torch._dynamo.graph_break()
+        return self.temopral_conv(hidden, num_frames)
 
 
 class Downsample(nn.Module):

@@ -81,5 +81,7 @@ def compile_in_place(network: nn.Module, regional: bool = True) -> int:
             setattr(limits, name, max(getattr(limits, name), _MOST_VERSIONS))
     blocks = [module for module in network.modules() if isinstance(module, REGIONS)] if regional else []
     for module in blocks or [network]:
+        if isinstance(module, ResBlock):
+            module.compiled_in_two = bool(blocks)
         module.compile(dynamic=False, options=dict(COMPILER_OPTIONS))
     return len(blocks) or 1
