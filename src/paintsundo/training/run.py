@@ -130,7 +130,8 @@ def _train(
 
     prepare_for_speed(
         module.compiled_networks(),
-        compile=options.runtime.compile,
+        # On processors torch 2.13's compiled backward pass has given wrong gradients, others each time.
+        compile=options.runtime.compile if place.device.type == "cuda" else "none",
         attention=options.runtime.attention,
         channels_last=options.runtime.channels_last,
         gradient_checkpointing=options.runtime.gradient_checkpointing,
@@ -225,7 +226,10 @@ def build_trainer(
         callbacks.append(Result(averages))
         callbacks.append(
             Checkpoints(
-                store, options.checkpoint_every, extra=lambda partial: _beside_state(partial, trainer, averages)
+                store,
+                options.checkpoint_every,
+                extra=lambda partial: _beside_state(partial, trainer, averages),
+                tell=lambda fault: _failed_save(faults, fault),
             )
         )
     strategy = options.trainer.strategy
