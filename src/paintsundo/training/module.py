@@ -91,12 +91,12 @@ class PaintsUndoModule(lightning.LightningModule):
             if dtype != torch.float32 and name not in self._frozen_state:
                 # Exports hand on what was given, not what it was rounded to.
                 self._frozen_state[name] = {key: value.cpu() for key, value in network.state_dict().items()}
-            network.to(device, dtype)
+            _move(network, device, dtype)
 
     def restore_frozen(self) -> None:
         """Bring the frozen networks back to the processor as they were given."""
         for name, network in self._frozen.items():
-            network.to("cpu", torch.float32)
+            _move(network, "cpu", torch.float32)
             if name in self._frozen_state:
                 network.load_state_dict(self._frozen_state.pop(name))
 
@@ -231,6 +231,12 @@ class PaintsUndoModule(lightning.LightningModule):
             bank: processes to measure on, where the part needs that.
         """
         raise NotImplementedError
+
+
+def _move(network: nn.Module, device: torch.device | str, dtype: torch.dtype) -> None:
+    network.to(device)
+    if any(p.dtype != dtype for p in network.parameters()):
+        network.to(dtype)
 
 
 def component_state(state: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
