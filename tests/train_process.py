@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from hashlib import sha256
@@ -23,14 +24,31 @@ def train(arguments: list[str], log: Path, order: Path | None = None, change: Ca
     Args:
         arguments: of the command.
         log: what it says is added to this file.
-        order: a line of JSON per batch is added to this file: its number and a hash of all that is in it.
+        order: a line of JSON per batch is added to this file: its number, a hash of all that is in it, its keys.
         change: a function of a module, called in the new process before the command.
     """
-    process = _CONTEXT.Process(target=_run, args=(arguments, log, order, change))
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
+    return train_together(arguments, [log], [order], change)[0]
+
+
+def train_together(
+    arguments: list[str], logs: list[Path], orders: list[Path | None], change: Callable[..., Any] | None = None
+) -> list[int]:
+    """Run `train` in one process a log, as torchrun would start them; returns their exit codes."""
+    world, place = len(logs), {}
+    if world > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        place = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "TORCHELASTIC_RUN_ID": "test"}
+        place |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0"}
+    processes = []
+    for rank, (log, order) in enumerate(zip(logs, orders, strict=True)):
+        own = {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}
+        processes.append(_CONTEXT.Process(target=_run, args=(arguments, log, order, change, own)))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]  # type: ignore[misc]
 
 
 def kill_now() -> None:
@@ -40,10 +58,18 @@ def kill_now() -> None:
 
 def batches(order: Path) -> list[tuple[int, str]]:
     """Number and hash of the batches trained on, as they came."""
-    return [tuple(json.loads(line)) for line in order.read_text().splitlines()]  # type: ignore[misc]
+    return [(number, digest) for number, digest, _ in map(json.loads, order.read_text().splitlines())]
 
 
-def _run(arguments: list[str], log: Path, order: Path | None, change: Callable[..., Any] | None) -> None:
+def keys(order: Path) -> list[list[str]]:
+    """Keys of the samples in each batch, as they came."""
+    return [json.loads(line)[2] for line in order.read_text().splitlines()]
+
+
+def _run(
+    arguments: list[str], log: Path, order: Path | None, change: Callable[..., Any] | None, place: dict[str, str]
+) -> None:
+    os.environ.update(place)
     import torch
 
     from paintsundo.training import command
@@ -69,7 +95,7 @@ def _record(order: Path) -> None:
 
     def recorded(self: Any, trainer: Any, module: Any, batch: dict[str, Any], index: int) -> None:
         with order.open("a") as stream:
-            stream.write(json.dumps([batch["number"], fingerprint(batch)]) + "\n")
+            stream.write(json.dumps([batch["number"], fingerprint(batch), batch.get("keys", [])]) + "\n")
         start(self, trainer, module, batch, index)
 
     StepSeed.on_train_batch_start = recorded  # type: ignore[method-assign]
