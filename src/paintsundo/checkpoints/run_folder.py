@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def checkpoint_starting_point(folder: Path, step: Path, kind: str, source: str) 
         UserError: the checkpoint is damaged, another model's, or holds a LoRA.
     """
     configs = _configs(step)
-    names = list(_state(step))
+    names = list(_content(step)["state_dict"])
     if any(".lora_A." in name for name in names):
         raise UserError(f"{folder} is the run of a LoRA: name the LoRA file that it exported")
     present = {c: configs[c] for c in COMPONENTS[kind] if c in configs and any(n.startswith(f"{c}.") for n in names)}
@@ -61,7 +61,7 @@ def checkpoint_starting_point(folder: Path, step: Path, kind: str, source: str) 
         if (place / "tokenizer" / "vocab.json").is_file():
             parts["tokenizer"] = Part(None, _tokenizer_reader(place / "tokenizer"))
             break
-    weights = "averaged weights" if (step / _AVERAGES).is_file() else "weights"
+    weights = "averaged weights" if _averages(step, _content(step)) else "weights"
     return StartingPoint(source, "run", f"{weights} of {', '.join(parts)} at {step.name} of the run {folder}", parts)
 
 
@@ -76,19 +76,27 @@ def _configs(step: Path) -> dict[str, dict[str, Any]]:
     return configs
 
 
-def _state(step: Path) -> dict[str, torch.Tensor]:
+def _content(step: Path) -> Mapping[str, Any]:
     content = read_pickle(step / "state.ckpt")
-    state = content.get("state_dict") if isinstance(content, Mapping) else None
-    if not isinstance(state, Mapping):
+    if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
         raise UserError(f"{step / 'state.ckpt'} has no state_dict")
-    return dict(state)
+    return content
+
+
+def _averages(step: Path, content: Mapping[str, Any]) -> Tensors:
+    """The averages of a checkpoint that exports show: the first that the run keeps; nothing where it keeps none."""
+    if (step / _AVERAGES).is_file():
+        return read_tensors(step, _AVERAGES)
+    callbacks = content.get("callbacks", {})
+    states: Iterator[Mapping[str, Any]] = (state for name, state in callbacks.items() if "AverageWeights" in name)
+    members: Mapping[str, Any] = next(states, {}).get("members", {})
+    return next((dict(member["averages"]) for member in members.values() if member.get("averages")), {})
 
 
 def _reader(step: Path, kind: str, component: str, config: dict[str, Any]) -> Callable[[], Any]:
     def read() -> Any:
-        state = _state(step)
-        if (step / _AVERAGES).is_file():
-            state |= read_tensors(step, _AVERAGES)
+        content = _content(step)
+        state = {**content["state_dict"], **_averages(step, content)}
         prefix = f"{component}."
         # Copies: the tensors of a pickle may be a view of it on disk.
         own = {n.removeprefix(prefix): t.clone() for n, t in state.items() if n.startswith(prefix)}

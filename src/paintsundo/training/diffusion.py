@@ -161,8 +161,8 @@ class DiffusionModule(PaintsUndoModule):
 
     def base_name(self) -> str:
         """What a LoRA is a change of, as `start` names it."""
-        if self.start_point is not None and self.start_point.kind == "lora":
-            return safetensors_metadata(Path(self.start_point.source)).get("paintsundo.base", "")
+        if self.start_point is not None and self.start_point.lora is not None:
+            return safetensors_metadata(self.start_point.lora).get("paintsundo.base", "")
         return self.start or ""
 
     def write_schedule(self, folder: Path) -> None:
