@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 
@@ -26,6 +27,7 @@ def master_tensors(trainer: lightning.Trainer, module: lightning.LightningModule
     """
     stage = zero_stage(trainer)
     if stage is None:
+        _reshard(module)
         return {name: p.data for name, p in trained_parameters(module).items()}
     fragments = {name: _zero_fragment(p, stage) for name, p in trained_parameters(module).items()}
     return {name: fragment for name, fragment in fragments.items() if fragment is not None}
@@ -86,6 +88,13 @@ def replaced(
     finally:
         _fill(masters, kept)
         _spread(trainer, module)
+
+
+def _reshard(module: lightning.LightningModule) -> None:
+    """FSDP2: give up weights that were gathered, and kept, for the last forward pass."""
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
 
 
 @torch.no_grad()
