@@ -313,7 +313,7 @@ class LatentCache:
     def _write(self, rows: Sequence[tuple[str, dict[str, Tensor], list[str]]]) -> None:
         hashes = [content for content, _, _ in rows]
         name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:32]
-        tensors = {key: torch.stack([row[key] for _, row, _ in rows]) for key in rows[0][1]}
+        tensors = {key: torch.stack([row[key] for _, row, _ in rows]).contiguous() for key in rows[0][1]}
         tags = json.dumps([words for _, _, words in rows], ensure_ascii=False)
         about = {"identity": self.recipe.identity, "hashes": json.dumps(hashes), "tags": tags}
         partial = self.folder / f".{name}.partial"
