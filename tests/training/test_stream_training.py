@@ -185,11 +185,11 @@ def test_weights_by_timestep_from_the_command(data: list[str], tmp_path: Path, m
         return step(self, batch, index)
 
     monkeypatch.setattr(DiffusionModule, "training_step", kept)
-    more = ("loss_weight@model.loss_weight=min_snr", "model.loss_weight.gamma=3", "max_steps=2", "batch_size=8")
+    more = ("loss_weight@model.loss_weight=min_snr", "model.loss_weight.gamma=0.01", "max_steps=2", "batch_size=8")
     assert command.main(tiny_starts.arguments("single_frame", data, tmp_path / "run", *SHARED, *more)) == 0
     weight, schedule = seen[-1]
     assert isinstance(weight, MinSNRWeight)
-    assert weight.gamma == 3
+    assert weight.gamma == 0.01
     t = torch.tensor([5, 999])
     assert weight(schedule, t, "epsilon")[0] < 0.06 < 0.9 < weight(schedule, t, "epsilon")[1]
     with (tmp_path / "run" / "log" / "metrics.csv").open(newline="") as stream:
