@@ -73,7 +73,7 @@ def die_together(number: int) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return tiny_starts.write_data(tmp_path_factory.mktemp("data") / "set", 9, sizes=((64, 64),))
+    return tiny_starts.write_data(tmp_path_factory.mktemp("data") / "set", 12, sizes=((64, 64),))
 
 
 def together(given: list[str], folder: Path, change: Any = None) -> list[int]:
@@ -99,8 +99,8 @@ def test_both_see_data_of_their_own(pair: Path) -> None:
     for one, other in zip(*shown, strict=True):
         assert len(one) == len(other) == 2
         assert not set(one) & set(other)
-    first_pass = [key for one, other in zip(*shown, strict=True) for key in one + other][:9]
-    assert len(set(first_pass)) == 9
+    every = [key for one, other in zip(*shown, strict=True) for key in one + other]
+    assert len(set(every[:12])) == len(set(every[12:])) == 12  # two whole passes
     assert [number for number, _ in batches(of_rank(pair, 1))] == list(range(STEPS))
 
 
