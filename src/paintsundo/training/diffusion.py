@@ -131,7 +131,7 @@ class DiffusionModule(PaintsUndoModule):
         output = self.predict(batch, noisy, t, dropped or {})
         return F.mse_loss(output.float(), target, reduction="none").flatten(1).mean(1)
 
-    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
+    def step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         batch = self.encoded(batch)
         count, device = len(batch["latents"]), batch["latents"].device
         everyone, own = self.rows(count)

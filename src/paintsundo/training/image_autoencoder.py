@@ -57,7 +57,7 @@ class ImageAutoencoderModule(PaintsUndoModule):
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StatePictures:
         return StatePictures(bank, batch_size)
 
-    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+    def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         pictures = batch["pictures"] if "pictures" in batch else to_signed(batch["states"])
         posterior = self.vae.encode(pictures).latent_dist
         latents = posterior.sample() + self.latent_noise * torch.randn_like(posterior.mean)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class PaintsUndoModule(lightning.LightningModule):
         gradient_norm: of the last step, a scalar on the device.
         step_is_finite: whether the last step counted, a bool scalar on the device; None where DeepSpeed decides.
         frozen_dtype: of frozen networks on a GPU.
+        autocast_dtype: to compute in inside `training_step`, where the strategy switches autocast off around it.
+        shard_dtype: of weights gathered by FSDP2; None keeps float32.
         shardable: names of the block classes that FSDP2 gathers one at a time; empty where it is not supported.
     """
 
@@ -60,6 +63,8 @@ class PaintsUndoModule(lightning.LightningModule):
         self.gradient_norm: Tensor | None = None
         self.step_is_finite: Tensor | None = None
         self.frozen_dtype = torch.float32
+        self.autocast_dtype: torch.dtype | None = None
+        self.shard_dtype: torch.dtype | None = None
         self._frozen: dict[str, nn.Module] = {}
         self._frozen_state: dict[str, dict[str, Tensor]] = {}
         # Checkpoints hold what is trained; the rest comes from where it came from the first time.
@@ -131,7 +136,7 @@ class PaintsUndoModule(lightning.LightningModule):
 
             assert self.device_mesh is not None
             for network in self.trained_networks():
-                shard(network, self.device_mesh["data_parallel"], self.shardable)
+                shard(network, self.device_mesh["data_parallel"], self.shardable, self.shard_dtype)
 
     def on_fit_start(self) -> None:
         self.place_frozen(self.device)
@@ -188,6 +193,14 @@ class PaintsUndoModule(lightning.LightningModule):
     def record(self, figures: dict[str, Tensor]) -> None:
         """Log figures of this step; the progress bar shows them too."""
         self.log_dict({name: value.detach() for name, value in figures.items()}, prog_bar=True)
+
+    def step(self, batch: Any, batch_index: int) -> Tensor:
+        """The loss of a batch; figures go to `record`."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        with nullcontext() if self.autocast_dtype is None else torch.autocast(self.device.type, self.autocast_dtype):
+            return self.step(batch, batch_index)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
         if self.max_minutes and self._minutes() >= self.max_minutes:

@@ -241,11 +241,11 @@ class MultiFrameModule(DiffusionModule):
         contexts = self.contexts(batch, len(noisy), dropped)
         return self.velocity(noisy, t, contexts, batch.get("known", batch["latents"]))
 
-    def training_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
+    def step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         if len(self.windows) > 1 or self.windows[0] != self.unet.attention_window:
             drawn = int(torch.randint(len(self.windows), ()).item())
             self.unet.set_attention_window(self.windows[drawn])
-        return super().training_step(batch, batch_index)
+        return super().step(batch, batch_index)
 
     # -- samples and the export ----------------------------------------------------------------------------------
 

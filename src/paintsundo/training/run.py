@@ -110,6 +110,10 @@ def _train(
 
     module.optimizer_settings, module.max_minutes = options.optimizer, options.max_minutes
     module.gradient_clip = options.gradient_clip
+    if options.runtime.precision == "bf16-mixed" and options.trainer.strategy == "fsdp2":
+        module.shard_dtype = torch.bfloat16
+    if options.trainer.strategy.startswith("zero"):  # DeepSpeed switches autocast off around the step
+        module.autocast_dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(options.runtime.precision)
     if options.runtime.precision == "bf16-mixed" and place.device.type == "cuda":
         module.frozen_dtype = torch.bfloat16  # what autocast would make of them anyway, in half the memory
         if getattr(module, "lora", None) is not None:

@@ -78,18 +78,18 @@ def build_strategy(
     return strategy
 
 
-def shard(network: nn.Module, device_mesh: Any, block_types: tuple[str, ...]) -> None:
+def shard(network: nn.Module, device_mesh: Any, block_types: tuple[str, ...], dtype: torch.dtype | None = None) -> None:
     """FSDP2: spread the weights of a network over the processes, block by block, in place.
 
     Args:
         network: on any device.
         device_mesh: of one dimension, the processes.
         block_types: class names of the blocks gathered one at a time.
+        dtype: of gathered weights; shards and sums of gradients are float32.
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    low = torch.bfloat16 if device_mesh.device_type == "cuda" else None
-    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for module in network.modules():
         if type(module).__name__ in block_types:
             fully_shard(module, mesh=device_mesh, mp_policy=policy)

@@ -91,7 +91,7 @@ class TaggerModule(PaintsUndoModule):
         small = F.interpolate(signed, (self.picture_size,) * 2, mode="bilinear", antialias=True)
         return self.network((small.flip(1) * 127.5 + 127.5).permute(0, 2, 3, 1))
 
-    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+    def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         loss = F.binary_cross_entropy_with_logits(self.logits(batch["pictures"]), self.labels[batch["index"]])
         self.record({"loss": loss})
         return loss

@@ -87,7 +87,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StateClips:
         return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop)
 
-    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
+    def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         clips = batch["clips"]
         clips = to_signed(clips).transpose(1, 2) if clips.dtype == torch.uint8 else clips
         posterior, hidden = self.vae.encode_distribution(clips)
