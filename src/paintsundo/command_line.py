@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from paintsundo.errors import UserError
+
+# Where one of several processes leaves its line, for the one that started them to tell it once.
+ERROR_FOLDER = "PAINTSUNDO_ERROR_FOLDER"
 
 
 def exit_code(
@@ -43,5 +48,10 @@ def _of_file(error: OSError) -> str:
 
 def _told(message: str, code: int) -> int:
     line = " ".join(message.split())
-    print(f"error: {line}" if code != 130 else line, file=sys.stderr)
+    line = f"error: {line}" if code != 130 else line
+    folder = os.environ.get(ERROR_FOLDER)
+    if folder is None:
+        print(line, file=sys.stderr)
+    else:
+        Path(folder, str(os.getpid())).write_text(line, encoding="utf-8")
     return code

@@ -160,8 +160,10 @@ def test_an_error_in_one_process_ends_the_command(tmp_path: Path) -> None:
     given = tiny_starts.arguments("single_frame", data, tmp_path / "run", *SHARED, *DDP, "data.on_fault=stop")
     script = Path(__file__).parents[2] / "train.py"
     done = subprocess.run([sys.executable, script, *given], capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0
-    errors = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert done.returncode == 2, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "0000001: cannot be decoded" in errors.pop()
+    assert "0000001: cannot be decoded" in errors[0]
+    assert done.stderr.splitlines()[-1] == errors[0]
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "final").exists()

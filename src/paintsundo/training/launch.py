@@ -1,11 +1,16 @@
-"""Several processes on one machine: the same command again through torchrun, one process a device."""
+"""Several processes on one machine: the same command again in each, started as torchrun does, one a device."""
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from paintsundo.command_line import ERROR_FOLDER
 
 # Set by torchrun, Slurm and the like for the processes they start.
 _LAUNCHED = ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "SLURM_PROCID")
@@ -17,16 +22,43 @@ def is_launched() -> bool:
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
-    """Run `train` with these arguments in so many processes; returns the exit code (0, or 1 where one failed).
+    """Run `train` with these arguments in so many processes; returns the exit code of the one that failed first.
 
-    Interrupted, it waits for them to end (torchrun passes the signal on) and raises KeyboardInterrupt.
+    What several of them have to say is told once. Interrupted, it ends them and raises KeyboardInterrupt.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "paintsundo.training.command", *arguments]
-    environment = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)), **os.environ}
-    with subprocess.Popen(command, env=environment) as running:
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.5,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[ERROR_FOLDER] = folder
         try:
-            return 0 if running.wait() == 0 else 1
-        except KeyboardInterrupt:
-            running.wait()
-            raise
+            elastic_launch(config, sys.executable)("-m", "paintsundo.training.command", *arguments)
+        except ChildFailedError as error:
+            failures = error.failures.values()
+            first = min(failures, key=lambda failure: failure.timestamp)
+            _tell(Path(folder))
+            return first.exitcode if first.exitcode > 0 else 1
+        except SignalException:
+            raise KeyboardInterrupt from None
+        finally:
+            os.environ.pop(ERROR_FOLDER, None)
+    return 0
+
+
+def _tell(folder: Path) -> None:
+    lines = {file.read_text(encoding="utf-8").strip() for file in sorted(folder.iterdir())}
+    for line in sorted(lines):
+        print(line, file=sys.stderr)
