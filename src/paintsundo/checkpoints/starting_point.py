@@ -62,5 +62,7 @@ class StartingPoint:
         part = self.parts.get(component)
         loaded = None if part is None else part.read()
         if isinstance(loaded, nn.Module):
-            return loaded.to("cpu", torch.float32).train().requires_grad_(True)
+            if any(p.dtype != torch.float32 for p in loaded.parameters()):
+                loaded = loaded.to(torch.float32)  # only where it changes something: diffusers warns of every cast
+            return loaded.to("cpu").train().requires_grad_(True)
         return loaded

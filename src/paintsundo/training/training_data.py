@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def _resident(
     bank.shuffle(0, data.limit)
     held_out = None
     if data.held_out:
-        parts = (load_arrays(f, workers, data.held_out, "validation") for f in folders)
+        with _advice():
+            parts = [load_arrays(f, workers, data.held_out, "validation") for f in folders]
         held_out = ProcessBank.join(parts, device).shuffle(0)
     module.prepare(bank)
     batches = Batches(module.make_batches(bank, options.batch_size), options.seed, bank.device, rank, world)
@@ -131,10 +133,20 @@ def _stream(
     largest = max(plan.table(), key=lambda row: row.samples).bucket
     held_out = None
     if data.held_out:
-        arrays = read_bank_arrays(folders, "validation", data.held_out, largest, workers=max(1, data.workers))
+        with _advice():
+            arrays = read_bank_arrays(folders, "validation", data.held_out, largest, workers=max(1, data.workers))
         held_out = ProcessBank.join([arrays], device)
     stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
     return TrainingData(stream, data.workers, len(index), None, held_out, faults, plan.fingerprint, plan.table_text())
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """Small data sets may have no subject in the validation split."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; to train without: data.held_out=0 sample_every=null") from None
 
 
 def _own_buckets(index: DataIndex) -> list[list[int]]:
