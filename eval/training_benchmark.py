@@ -55,8 +55,10 @@ def main(arguments: Sequence[str]) -> None:
     settings = parse(TrainingSettings, arguments, literal_keys=("output", "data", "start"))
     parts, names, strategies = check(settings)
     output = Path(settings.output)
-    output.mkdir(parents=True, exist_ok=True)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    if settings.full_size and device == "cpu" and "networks" in parts:
+        raise UserError("full size takes a GPU: full_size=false measures the smallest networks on a processor")
+    output.mkdir(parents=True, exist_ok=True)
     torch.set_float32_matmul_precision("high")
     report: dict[str, Any] = {
         "settings": asdict(settings),

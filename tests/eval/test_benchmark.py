@@ -111,7 +111,8 @@ def test_full_size_networks_build_with_as_many_parameters_as_published():
     ("arguments", "message"),
     [
         ((), "say what to measure"),
-        (("training", "output=x"), "say what to measure"),
+        (("speed", "output=x"), "say what to measure"),
+        (("training", "output=x", "device=cpu"), "full_size=false"),
         (("inference",), "output=… must be given"),
         (("inference", "output=x", "size=2"), "unknown option size"),
         (("inference", "output=x", "repeats=0"), "repeats=0"),
