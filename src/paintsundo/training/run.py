@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,9 @@ def train(config: DictConfig, options: TrainOptions, module: PaintsUndoModule, m
         FloatingPointError: too many steps in a row were not finite.
         OSError: the last checkpoint or the export could not be written.
     """
+    # Tips, and libraries' warnings about each other, would hide what a run has to say.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
     place = Place.of(options)
     assert options.output is not None
     folder = Path(options.output)
