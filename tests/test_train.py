@@ -28,6 +28,8 @@ NEEDS = {
     "official/multi_frame_lora": (START,),
     "official/multi_frame_from_scratch": PARTS,
     "official/video_autoencoder": (),
+    "finetune/single_frame": (),
+    "finetune/multi_frame": (),
 }
 
 
