@@ -290,6 +290,8 @@ class TestInterruption:
             cwd=REPOSITORY,
             stderr=subprocess.PIPE,
             text=True,
+            # shells start background jobs, and so tests in them, with Ctrl-C ignored
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 120
         while not (output / "picture" / "keyframes").is_dir():
