@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -113,7 +113,7 @@ def merge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0, ke
         layer = find_layer(name, targets)
         if layer is None:
             raise UserError(f"models.lora: {file} changes {name}, which neither UNet has")
-        weight: torch.Tensor = layer[1].weight  # type: ignore[assignment]
+        weight = cast(torch.Tensor, layer[1].weight)
         if not fits(change, weight):
             raise UserError(f"models.lora: {file} does not fit {name}, whose weight is {tuple(weight.shape)}")
         updates.append((layer[1], change))
@@ -156,7 +156,7 @@ def unmerge_lora(file: Path, networks: Iterable[nn.Module], scale: float = 1.0) 
     with torch.no_grad():
         for _, layer in layers:
             _, before = layer.__dict__[_KEPT].pop()
-            layer.weight.copy_(before)  # type: ignore[operator, union-attr]
+            cast(torch.Tensor, layer.weight).copy_(before)
     return len(layers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,6 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     processes = _checked(options)
     if processes > 1 and not is_launched():
-        build(config, options)  # what cannot be loaded is told once, before processes are started
         return launch(arguments, processes)
     train_config(config)
     return 0
@@ -107,17 +107,19 @@ def build(config: DictConfig, options: TrainOptions) -> PaintsUndoModule:
             raise error.__cause__ from None
         raise
     point = getattr(module, "start_point", None)
-    if point is not None and not is_launched():
-        print(f"start: {point.description}", flush=True)
+    told = [] if point is None else [f"start: {point.description}"]
     lora = options.lora
     if lora.rank is not None:
         layers = module.add_lora(lora.rank, lora.alpha, lora.targets, lora.start)  # type: ignore[operator]
-        print(f"LoRA of rank {lora.rank} in {layers} layers", flush=True)
+        told.append(f"LoRA of rank {lora.rank} in {layers} layers")
     elif point is not None and point.kind == "lora":
         raise UserError(f"start: {options.start} is a LoRA: say lora.rank too, to go on from it")
     if options.train_parts is not None:
         chosen = module.train_only(options.train_parts)
-        print(f"{len(chosen)} parameters are trained, {chosen[0]} … {chosen[-1]}", flush=True)
+        told.append(f"{len(chosen)} parameters are trained, {chosen[0]} … {chosen[-1]}")
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":  # one of several processes speaks
+        for line in told:
+            print(line, flush=True)
     return module
 
 

@@ -89,6 +89,10 @@ class PaintsUndoModule(lightning.LightningModule):
         self._frozen[name] = network
         object.__setattr__(self, name, network)
 
+    def is_frozen(self, name: str) -> bool:
+        """Whether `keep_frozen` was given a network of that name."""
+        return name in self._frozen
+
     def place_frozen(self, device: torch.device | str) -> None:
         """Move the frozen networks; on a GPU, where half of their numbers' bits do not matter, in `frozen_dtype`."""
         dtype = self.frozen_dtype if torch.device(device).type == "cuda" else torch.float32

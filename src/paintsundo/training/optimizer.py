@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from paintsundo.errors import UserError
 from paintsundo.training.options import OptimizerOptions
@@ -68,11 +71,9 @@ def build_optimizer(
 
 
 def _eight_bit(parameters: list[nn.Parameter], options: dict) -> torch.optim.Optimizer:
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError:
-        try:
-            from torchao.optim import AdamW8bit
-        except ImportError:
-            raise UserError("optimizer=adamw_8bit needs bitsandbytes or torchao: pip install bitsandbytes") from None
-    return AdamW8bit(parameters, **options)
+    # bitsandbytes does not know the shards of FSDP2.
+    packages = ["torchao"] if isinstance(parameters[0], DTensor) else ["bitsandbytes", "torchao"]
+    for package in packages:
+        if importlib.util.find_spec(package) is not None:
+            return importlib.import_module(f"{package}.optim").AdamW8bit(parameters, **options)
+    raise UserError(f"optimizer=adamw_8bit needs {' or '.join(packages)}: pip install {packages[0]}")

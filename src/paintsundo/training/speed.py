@@ -38,7 +38,8 @@ def prepare_for_speed(
         networks: on any device, before they are wrapped for several GPUs.
         compile: `none`; `regional`, the repeated blocks of both UNets, which takes a fraction of the time that whole
             networks take, and about as fast (a network without such blocks is compiled whole); `full`, whole
-            networks. On GPUs, and on processors that have a C++ compiler.
+            networks. On a processor torch 2.13 gives these networks
+            wrong gradients: `train.py` compiles on GPUs only.
         attention: `sdpa` (on recent GPUs cuDNN's kernels where they are the fastest), `xformers`, `sliced`.
         channels_last: convolution weights and activations channels last. Compiled networks on GPUs always are.
         gradient_checkpointing: recompute activations in the backward pass, where the network can.

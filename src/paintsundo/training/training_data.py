@@ -150,13 +150,12 @@ def _advice() -> Iterator[None]:
 
 
 def _own_buckets(index: DataIndex) -> list[list[int]]:
-    sizes, counts = np.unique(np.stack([index.heights, index.widths], axis=1), axis=0, return_counts=True)
+    sizes = np.unique(np.stack([index.heights, index.widths], axis=1), axis=0)
     if len(sizes) > MOST_OWN_BUCKETS:
         raise UserError(
             f"the data has pictures of {len(sizes)} different sizes: say which to train at, as in "
             "data.buckets=[[512,512],[640,512],[512,640]]"
         )
-    del counts
     return sizes.tolist()
 
 
@@ -175,6 +174,8 @@ def _cache(
 ) -> tuple[LatentCache, list[Fault]]:
     """The cache of a diffusion module's frozen encoders, filled with what is missing."""
     clips = hasattr(module, "image_encoder")
+    if clips and not module.is_frozen("image_encoder"):
+        raise UserError("data.cache keeps what frozen encoders give, and the image encoder is new: say data.cache=null")
     every, positions = 1, module.positions
     if clips:
         every = math.gcd(*(stride * (module.frames - 1) for stride in module.strides))
