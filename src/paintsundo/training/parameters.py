@@ -13,6 +13,11 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 
+def size_of(parameter: Tensor) -> int:
+    """Numbers in a whole parameter; ZeRO 3 leaves an empty tensor of it between uses."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
 def trained_parameters(module: lightning.LightningModule) -> dict[str, torch.nn.Parameter]:
     """Every parameter that the optimiser changes, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}

@@ -26,6 +26,7 @@ from paintsundo.training.held_out import HeldOutLoss
 from paintsundo.training.loggers import build_loggers
 from paintsundo.training.module import PaintsUndoModule
 from paintsundo.training.options import TrainOptions
+from paintsundo.training.parameters import size_of
 from paintsundo.training.profiling import StepProfile
 from paintsundo.training.progress import TrainingProgress
 from paintsundo.training.run_lock import run_lock
@@ -335,8 +336,8 @@ def _summarise(
         "seconds_per_step": speed.get("throughput/seconds_per_step"),
         "images_per_second": speed.get("throughput/images_per_second"),
         "mfu": speed.get("throughput/mfu"),
-        "parameters": sum(p.numel() for n in module.trained_networks() for p in n.parameters()),
-        "trained_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        "parameters": sum(size_of(p) for n in module.trained_networks() for p in n.parameters()),
+        "trained_parameters": sum(size_of(p) for p in module.parameters() if p.requires_grad),
         "processes": data.processes,
         "peak_memory_gib": round(peak_memory(place.device), 2),
         "device": torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else "cpu",
