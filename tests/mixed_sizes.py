@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from paintsundo.data import shards
-from paintsundo.data.process import NEVER, DrawingProcess, Stage
+from paintsundo.data.process import NEVER
+from paintsundo.data.staged import Stage, StagedProcess
 
 SIZES = ((32, 48), (48, 32), (40, 40), (32, 52), (56, 32))
 BUCKETS = ((32, 48), (48, 32), (40, 40))
 
 
-def drawing(number: int, height: int, width: int, stages: int = 3) -> DrawingProcess:
+def drawing(number: int, height: int, width: int, stages: int = 3) -> StagedProcess:
     """Rows of colour that appear from the top, each stage darker; no two numbers look alike."""
     random = np.random.default_rng(number)
     edges = np.linspace(0, 65534, stages + 1).round().astype(int)
@@ -25,7 +26,7 @@ def drawing(number: int, height: int, width: int, stages: int = 3) -> DrawingPro
         reveal = np.repeat(when[:, None], width, axis=1)
         reveal[:, stage] = NEVER
         made.append(Stage(f"stage{stage}", picture, reveal))
-    return DrawingProcess(tuple(made), subject=str(number), tags=("cat", f"number_{number}"))
+    return StagedProcess(tuple(made), subject=str(number), tags=("cat", f"number_{number}"))
 
 
 def write(

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from paintsundo.data import shards
-from paintsundo.data.process import DrawingProcess
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import svg_process
 
 SIZE = 64
@@ -26,7 +26,7 @@ FLAG = (
 )
 
 
-def drawings() -> dict[str, list[DrawingProcess]]:
+def drawings() -> dict[str, list[StagedProcess]]:
     """Processes by split; the face has ink, so its stages are not those of the hat."""
     return {
         "train": [
@@ -37,7 +37,7 @@ def drawings() -> dict[str, list[DrawingProcess]]:
     }
 
 
-def write_data(folder: Path, processes: dict[str, list[DrawingProcess]]) -> Path:
+def write_data(folder: Path, processes: dict[str, list[StagedProcess]]) -> Path:
     """A data set as `paintsundo.data build` leaves it."""
     folder.mkdir(parents=True)
     writer = shards.ShardWriter(folder)

@@ -1,17 +1,18 @@
 import numpy as np
 import pytest
 
-from paintsundo.data.process import DONE, NEVER, DrawingProcess, Stage, shares, step_of_work, work_of_step
+from paintsundo.data.process import DONE, NEVER, step_of_work, work_of_step
+from paintsundo.data.staged import Stage, StagedProcess, shares
 
 
-def two_stages() -> DrawingProcess:
+def two_stages() -> StagedProcess:
     line = np.full((2, 2, 3), 255, np.uint8)
     line[0] = 0
     first = np.array([[1, DONE // 2], [NEVER, NEVER]], np.uint16)
     done = line.copy()
     done[1] = (9, 8, 7)
     second = np.array([[NEVER, NEVER], [40000, DONE]], np.uint16)
-    return DrawingProcess((Stage("ink", line, first), Stage("flats", done, second)))
+    return StagedProcess((Stage("ink", line, first), Stage("flats", done, second)))
 
 
 def test_states_follow_the_reveal_maps() -> None:
@@ -35,13 +36,13 @@ def test_faults_are_named() -> None:
     assert two_stages().faults() == []
     ink, flats = two_stages().stages
     early = np.where(flats.reveal == 40000, 100, flats.reveal).astype(np.uint16)
-    assert DrawingProcess((ink, Stage("flats", flats.picture, early))).faults() == ["stages overlap in time"]
+    assert StagedProcess((ink, Stage("flats", flats.picture, early))).faults() == ["stages overlap in time"]
     zero = np.zeros((2, 2), np.uint16)
-    assert "present before" in DrawingProcess((Stage("ink", ink.picture, zero),)).faults()[0]
+    assert "present before" in StagedProcess((Stage("ink", ink.picture, zero),)).faults()[0]
     never = np.full((2, 2), NEVER, np.uint16)
-    assert "changes nothing" in DrawingProcess((Stage("ink", ink.picture, never),)).faults()[0]
-    assert "uint16" in DrawingProcess((Stage("ink", ink.picture, zero.astype(np.int32)),)).faults()[0]
-    assert DrawingProcess(()).faults() == ["no stages"]
+    assert "changes nothing" in StagedProcess((Stage("ink", ink.picture, never),)).faults()[0]
+    assert "uint16" in StagedProcess((Stage("ink", ink.picture, zero.astype(np.int32)),)).faults()[0]
+    assert StagedProcess(()).faults() == ["no stages"]
 
 
 def test_shares_are_renormalised_over_present_stages() -> None:

@@ -7,13 +7,14 @@ import mixed_sizes
 from paintsundo.conditioning.images import crop_to
 from paintsundo.data.bank_arrays import read_bank_arrays
 from paintsundo.data.plan import generator
-from paintsundo.data.process import NEVER, DrawingProcess, work_of_step
+from paintsundo.data.process import NEVER, work_of_step
 from paintsundo.data.samples import ClipRule, StateRule, fitted, fitted_map
 from paintsundo.data.shards import read_processes
+from paintsundo.data.staged import StagedProcess
 from paintsundo.errors import UserError
 
 
-def slow_state(process: DrawingProcess, work: float) -> np.ndarray:
+def slow_state(process: StagedProcess, work: float) -> np.ndarray:
     """The definition of a state, pixel by pixel as numpy sees it."""
     canvas = np.full((*process.size, 3), 255, np.uint8)
     for stage in process.stages:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from paintsundo.data.compose import background, compose
 from paintsundo.data.inspection import changed_shares
-from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scene import Placed, Scene
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import scene_process, svg_process
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.data.svg_reader import parse
@@ -103,7 +103,7 @@ def test_sizes_without_view_box_are_in_pixels(wide: bytes) -> None:
     assert (finished[32, 10] == (192, 64, 64)).all()
 
 
-def composition(elements: list[bytes], seed: int) -> DrawingProcess:
+def composition(elements: list[bytes], seed: int) -> StagedProcess:
     placed, behind = compose(elements, seed)
     return scene_process(placed, 128, behind)
 

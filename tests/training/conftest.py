@@ -7,14 +7,14 @@ import pytest
 import torch
 
 import tiny_training
-from paintsundo.data.process import DrawingProcess
 from paintsundo.data.shards import load_arrays
+from paintsundo.data.staged import StagedProcess
 from paintsundo.training import command
 from paintsundo.training.bank import ProcessBank
 
 
 @pytest.fixture(scope="session")
-def processes() -> list[DrawingProcess]:
+def processes() -> list[StagedProcess]:
     """The two of the training split."""
     return tiny_training.drawings()["train"]
 

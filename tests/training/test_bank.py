@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from paintsundo.data.process import DONE, NEVER, DrawingProcess
+from paintsundo.data.process import DONE, NEVER
+from paintsundo.data.staged import StagedProcess
 from paintsundo.errors import UserError
 from paintsundo.training.bank import PERMUTATIONS, ProcessBank, operation_step_of, to_signed
 
@@ -15,7 +16,7 @@ def picture(state: torch.Tensor) -> NDArray[np.uint8]:
     return state.permute(1, 2, 0).numpy()
 
 
-def turning_points(process: DrawingProcess) -> list[float]:
+def turning_points(process: StagedProcess) -> list[float]:
     """Blank, finished, and work just before and at the first, middle and last change of every stage."""
     positions = {0, DONE}
     for stage in process.stages:
@@ -26,7 +27,7 @@ def turning_points(process: DrawingProcess) -> list[float]:
 
 
 @pytest.mark.parametrize("row", [0, 1])
-def test_states_are_those_of_the_process(bank: ProcessBank, processes: list[DrawingProcess], row: int) -> None:
+def test_states_are_those_of_the_process(bank: ProcessBank, processes: list[StagedProcess], row: int) -> None:
     works = turning_points(processes[row])
     states = bank.states(torch.tensor([row]), torch.tensor([works]))[0]
     for work, state in zip(works, states, strict=True):
@@ -37,13 +38,13 @@ def test_states_are_those_of_the_process(bank: ProcessBank, processes: list[Draw
     assert sum(map(bool, changed)) >= 2 * len(processes[row].stages)
 
 
-def test_rows_of_a_batch_are_independent(bank: ProcessBank, processes: list[DrawingProcess]) -> None:
+def test_rows_of_a_batch_are_independent(bank: ProcessBank, processes: list[StagedProcess]) -> None:
     states = bank.states(torch.tensor([1, 0, 1]), torch.tensor([[0.25], [0.5], [0.75]]))
     for state, (row, work) in zip(states, [(1, 0.25), (0, 0.5), (1, 0.75)], strict=True):
         assert (picture(state[0]) == processes[row].state(round(work * DONE) / DONE)).all()
 
 
-def test_colour_orders_leave_sketch_lines_alone(bank: ProcessBank, processes: list[DrawingProcess]) -> None:
+def test_colour_orders_leave_sketch_lines_alone(bank: ProcessBank, processes: list[StagedProcess]) -> None:
     face = processes[0]
     assert face.stages[0].name == "sketch"
     sketched = int(face.stages[0].reveal[face.stages[0].reveal != NEVER].max()) / DONE
@@ -65,14 +66,14 @@ def test_the_six_orders_are_all_permutations() -> None:
     assert (PERMUTATIONS.sort(dim=1).values == torch.arange(3)).all()
 
 
-def arrays(process: DrawingProcess, stages: int) -> tuple:
+def arrays(process: StagedProcess, stages: int) -> tuple:
     """A data set of one process cut to its first stages."""
     kept = process.stages[:stages]
     pictures = np.stack([stage.picture for stage in kept])[None]
     return pictures, np.stack([stage.reveal for stage in kept])[None], [{"stages": [stage.name for stage in kept]}]
 
 
-def test_joined_sets_may_differ_in_their_stages(processes: list[DrawingProcess]) -> None:
+def test_joined_sets_may_differ_in_their_stages(processes: list[StagedProcess]) -> None:
     face, hat = processes
     joined = ProcessBank.join([arrays(face, 1), arrays(hat, 2), arrays(face, len(face.stages))], "cpu")
     assert len(joined) == 3
@@ -80,13 +81,13 @@ def test_joined_sets_may_differ_in_their_stages(processes: list[DrawingProcess])
     assert joined.is_sketch[0].tolist() == [True] + [False] * (len(face.stages) - 1)
     parts = [(face, 1), (hat, 2), (face, len(face.stages))]
     for row, (process, stages) in enumerate(parts):
-        cut = DrawingProcess(process.stages[:stages])
+        cut = StagedProcess(process.stages[:stages])
         for work in (0.0, 0.3, 1.0):
             state = joined.states(torch.tensor([row]), torch.tensor([[round(work * DONE) / DONE]]))[0, 0]
             assert (picture(state) == cut.state(work)).all()
 
 
-def test_sets_that_cannot_be_joined_are_refused(processes: list[DrawingProcess]) -> None:
+def test_sets_that_cannot_be_joined_are_refused(processes: list[StagedProcess]) -> None:
     pictures, reveals, metas = arrays(processes[0], 1)
     with pytest.raises(UserError, match="different sizes"):
         ProcessBank.join([(pictures, reveals, metas), (pictures[:, :, :32], reveals[:, :, :32], metas)], "cpu")
@@ -94,7 +95,7 @@ def test_sets_that_cannot_be_joined_are_refused(processes: list[DrawingProcess])
         ProcessBank.join([(pictures[:0], reveals[:0], [])], "cpu")
 
 
-def test_shuffling_keeps_processes_whole(bank: ProcessBank, processes: list[DrawingProcess]) -> None:
+def test_shuffling_keeps_processes_whole(bank: ProcessBank, processes: list[StagedProcess]) -> None:
     orders = set()
     for seed in range(6):
         again = ProcessBank(bank.pictures, bank.reveals, bank.metas).shuffle(seed)

@@ -24,7 +24,7 @@ from paintsundo.data import inputs, process, shards, timeline
 from paintsundo.data.compose import compose
 from paintsundo.data.inputs import Item
 from paintsundo.data.pictures import picture_process, read_picture
-from paintsundo.data.process import DrawingProcess
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.scene import Placed
 from paintsundo.data.splits import SPLITS
 from paintsundo.data.svg import scene_process
@@ -141,7 +141,7 @@ def _parses(content: bytes) -> bool:
     return True
 
 
-def _draw(job: Job) -> DrawingProcess:
+def _draw(job: Job) -> StagedProcess:
     items, contents = job.items, [item.read() for item in job.items]
     if not items[0].name.lower().endswith(".svg"):
         picture = read_picture(contents[0], job.size, job.crop)

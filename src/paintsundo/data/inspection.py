@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from paintsundo.data import shards
-from paintsundo.data.process import DrawingProcess
 from paintsundo.data.splits import is_reserved
+from paintsundo.data.staged import StagedProcess
 from paintsundo.errors import UserError
 
 STEPS = 50  # states compared when change is measured
@@ -72,7 +72,7 @@ def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> It
             yield f"subject {subject}: in {seen[subject]} and in {split}"
 
 
-def changed_shares(process: DrawingProcess, steps: int = STEPS) -> np.ndarray:
+def changed_shares(process: StagedProcess, steps: int = STEPS) -> np.ndarray:
     """Share of the canvas that changes from each of `steps` + 1 evenly spaced states to the next:
     (steps,).
     """

@@ -20,8 +20,9 @@ from PIL import Image, ImageOps
 from scipy import ndimage
 
 from paintsundo.data import brush, segments, strokes, timeline
-from paintsundo.data.process import DrawingProcess, Picture
+from paintsundo.data.process import Picture
 from paintsundo.data.scene import draw_lines
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import SKETCH_COLOUR, SKETCH_KEPT, SKETCH_WIDTH
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.data.svg_paths import Polyline
@@ -132,7 +133,7 @@ def outlines(parts: NDArray[np.int32], least: float, sigma: float) -> list[Polyl
     return strokes.without_repeats([lines[k] for k in order], apart, max(8, round(0.035 * height)))
 
 
-def picture_process(picture: Picture, **record: Any) -> DrawingProcess:
+def picture_process(picture: Picture, **record: Any) -> StagedProcess:
     """How a square picture (H, W, 3) may have been painted. Raises UnusableArt for an all but blank one."""
     height = picture.shape[0]
     white = np.full_like(picture, 255)

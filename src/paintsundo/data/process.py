@@ -1,14 +1,16 @@
-"""The record of how a picture is drawn: a blank canvas, ordered stages, and when each pixel takes each of
-them.
+"""The record of how a picture is drawn: states from a blank canvas to the finished picture over the work done.
+
+Two forms exist: `staged.StagedProcess`, from which every state in between can be had, and `frames.FrameProcess`, a
+row of states as they were seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,14 @@ Picture = NDArray[np.uint8]  # (H, W, 3)
 Reveal = NDArray[np.uint16]  # (H, W)
 
 
+class Span(NamedTuple):
+    """What was being done on a part of the work axis, 0 <= begin < end <= 1."""
+
+    name: str
+    begin: float
+    end: float
+
+
 def step_of_work(work: float) -> int:
     """Operation step 0 (finished) ... 999 (blank) of a share of work done, 0 ... 1."""
     return round(999 * (1 - work))
@@ -35,55 +45,43 @@ def work_of_step(step: int) -> float:
     return 1 - step / 999
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One pass over the canvas: `picture` (H, W, 3) is the canvas at its end.
+@dataclass(frozen=True, kw_only=True)
+class DrawingProcess(ABC):
+    """How one picture is drawn. Work is not time: `work_rule` says how it was counted."""
 
-    `reveal` (H, W): work position 1 ... 65534 at which a pixel takes the picture, 65535 = never.
-    """
-
-    name: str
-    picture: Picture
-    reveal: Reveal
-
-
-@dataclass(frozen=True)
-class DrawingProcess:
-    """How one picture is drawn: state(w) is white, then each stage's picture where reveal <= w, in order."""
-
-    stages: tuple[Stage, ...]
     subject: str = ""  # what is drawn: a code point or a name; equal subjects never fall in different splits
     tags: tuple[str, ...] = ()
     source: str = ""  # the set and the file
     licence: str = ""
     author: str = ""
     hash: str = ""  # SHA-256 of the source bytes
-    work_rule: str = WORK_RULE
+    work_rule: str = ""
     version: int = VERSION
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    @abstractmethod
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        height, width = self.stages[0].reveal.shape
-        return height, width
+
+    @abstractmethod
+    def state(self, work: float) -> Picture:
+        """The canvas (H, W, 3) when this share of the work, 0 ... 1, is done. Raises ValueError outside 0 ...
+        1.
+        """
+
+    @abstractmethod
+    def spans(self) -> tuple[Span, ...]:
+        """The named parts of the work axis, in order; empty where the source knows none."""
+
+    @abstractmethod
+    def faults(self) -> list[str]:
+        """What contradicts the definition of a drawing process; empty for a sound one."""
 
     @property
     def finished(self) -> Picture:
         """The finished picture (H, W, 3)."""
         return self.state(1.0)
-
-    def state(self, work: float) -> Picture:
-        """The canvas (H, W, 3) when this share of the work, 0 ... 1, is done. Raises ValueError outside 0 ...
-        1.
-        """
-        if not 0 <= work <= 1:
-            raise ValueError(f"work must lie between 0 and 1, not {work}")
-        position = round(work * DONE)
-        canvas = np.full((*self.size, 3), 255, np.uint8)
-        for stage in self.stages:
-            cv2.copyTo(stage.picture, (stage.reveal <= position).view(np.uint8), canvas)  # 60 times np.copyto's speed
-        return canvas
 
     def state_at_step(self, step: int) -> Picture:
         """The canvas (H, W, 3) at operation step 0 (finished) ... 999 (blank)."""
@@ -93,32 +91,9 @@ class DrawingProcess:
         """States at several shares of the work: (N, H, W, 3)."""
         return np.stack([self.state(work) for work in works])
 
-    def faults(self) -> list[str]:
-        """What contradicts the definition of a drawing process; empty for a sound one."""
-        found = []
-        if not self.stages:
-            return ["no stages"]
-        for stage in self.stages:
-            if stage.picture.shape != (*self.size, 3) or stage.picture.dtype != np.uint8:
-                found.append(f"stage {stage.name}: picture is not uint8 {(*self.size, 3)}")
-            if stage.reveal.shape != self.size or stage.reveal.dtype != np.uint16:
-                found.append(f"stage {stage.name}: reveal map is not uint16 {self.size}")
-            elif stage.reveal.min() == 0:
-                found.append(f"stage {stage.name}: present before any work is done")
-            elif stage.reveal.min() == NEVER:
-                found.append(f"stage {stage.name}: changes nothing")
-        if found:
-            return found
-        ends = [int(stage.reveal[stage.reveal != NEVER].max()) for stage in self.stages]
-        starts = [int(stage.reveal.min()) for stage in self.stages]
-        if any(start <= end for start, end in zip(starts[1:], ends[:-1], strict=True)):
-            found.append("stages overlap in time")
-        if (self.state(1.0) == 255).all():
-            found.append("the finished picture is blank")
-        return found
 
-
-def shares(names: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Boundaries 0 ... 1 on the work axis, (len(names) + 1,), of the stages present."""
-    present = np.array([weights[name] for name in names], np.float64)
-    return np.concatenate([[0.0], np.cumsum(present) / present.sum()])
+def checked_work(work: float) -> float:
+    """A share of the work. Raises ValueError outside 0 ... 1."""
+    if not 0 <= work <= 1:
+        raise ValueError(f"work must lie between 0 and 1, not {work}")
+    return work

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from paintsundo.data import shards
 from paintsundo.data.faults import Fault, FaultyData
 from paintsundo.data.index import DataIndex
-from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scan import MEMBERS, content_hash
 from paintsundo.data.shard_store import ShardError, ShardFiles, ShardStore
+from paintsundo.data.staged import StagedProcess
 
 Decoded = TypeVar("Decoded")
 
@@ -49,7 +49,7 @@ class ProcessSource:
             raise self.fault(index, "has changed since it was indexed (checksum)")
         return members
 
-    def process(self, index: int) -> DrawingProcess:
+    def process(self, index: int) -> StagedProcess:
         """A sample decoded. Raises FaultyData when it cannot be."""
         return self._decoded(index, shards.decode)
 

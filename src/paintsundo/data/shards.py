@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from paintsundo.data.process import NEVER, DrawingProcess, Stage
+from paintsundo.data.process import NEVER
+from paintsundo.data.staged import Stage, StagedProcess
 from paintsundo.errors import UserError
 
 FORMAT = 1
@@ -30,7 +31,7 @@ PER_SHARD = 500
 RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "version")
 
 
-def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
+def encode(process: StagedProcess, **more: Any) -> dict[str, bytes]:
     """A process as the members of one sample: suffix -> bytes."""
     pictures, reveals = io.BytesIO(), io.BytesIO()
     Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(pictures, "PNG", compress_level=3)
@@ -74,14 +75,14 @@ def record_of(members: dict[str, bytes]) -> dict[str, Any]:
     return record
 
 
-def decode(members: dict[str, bytes]) -> DrawingProcess:
+def decode(members: dict[str, bytes]) -> StagedProcess:
     """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
     pictures, reveals, record = arrays(members)
     names = record.pop("stages")
     known = {name: record.pop(name) for name in RECORD}
     tags = tuple(record.pop("tags"))
     stages = tuple(Stage(*parts) for parts in zip(names, pictures, reveals, strict=True))
-    return DrawingProcess(stages, tags=tags, extra=record, **known)
+    return StagedProcess(stages, tags=tags, extra=record, **known)
 
 
 class ShardWriter:
@@ -185,7 +186,7 @@ def _shards(dataset: str | Path, split: str | None) -> list[Path]:
 
 def read_processes(
     dataset: str | Path, workers: int | None = None, split: str | None = None
-) -> Iterator[DrawingProcess]:
+) -> Iterator[StagedProcess]:
     """All processes of a data set (of one split), in order, decoded by `workers` threads."""
     workers = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

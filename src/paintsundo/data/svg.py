@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from paintsundo.data import brush, strokes, timeline
-from paintsundo.data.process import DrawingProcess, Picture
+from paintsundo.data.process import Picture
 from paintsundo.data.scene import Placed, Scene, draw_lines
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg_art import Override, Shape, UnusableArt
 from paintsundo.data.svg_paths import Polyline
 from paintsundo.data.svg_reader import parse
@@ -143,7 +144,7 @@ class _Painter:
         return drafts
 
 
-def scene_process(placed: list[Placed], size: int, background: bool = False, **record: Any) -> DrawingProcess:
+def scene_process(placed: list[Placed], size: int, background: bool = False, **record: Any) -> StagedProcess:
     """How art on a canvas of `size` pixels is drawn. `background`: the first element lies behind all others.
 
     The finished state equals the direct rendering pixel for pixel. Raises UnusableArt with a reason.
@@ -156,6 +157,6 @@ def scene_process(placed: list[Placed], size: int, background: bool = False, **r
     return timeline.assemble(painter.drafts(), weights, **record)
 
 
-def svg_process(data: bytes, size: int = 256, **record: Any) -> DrawingProcess:
+def svg_process(data: bytes, size: int = 256, **record: Any) -> StagedProcess:
     """How one SVG file is drawn; see `scene_process`."""
     return scene_process([Placed(parse(data))], size, **record)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from paintsundo.data import process
+from paintsundo.data import staged
 from paintsundo.data.brush import BAND, sweep
-from paintsundo.data.process import DONE, NEVER, DrawingProcess, Picture, Stage
+from paintsundo.data.process import DONE, NEVER, Picture
+from paintsundo.data.staged import Stage, StagedProcess
 
 WEIGHTS: Mapping[str, float] = {
     "sketch": 0.18,
@@ -61,7 +62,7 @@ def changed(before: Picture, after: Picture) -> NDArray[np.bool_]:
     return red | green | blue
 
 
-def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **record: Any) -> DrawingProcess:
+def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **record: Any) -> StagedProcess:
     """Lay stages out on the work axis; the last draft's picture is the finished one.
 
     A stage that changes (almost) nothing is folded into the one before it. Inside a stage pixels change in
@@ -82,7 +83,7 @@ def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **reco
             kept.append(draft)
     if not kept:
         raise ValueError("nothing is drawn")
-    bounds = process.shares([draft.name for draft in kept], weights)
+    bounds = staged.shares([draft.name for draft in kept], weights)
     stages = []
     before = white
     for draft, begin, end in zip(kept, bounds[:-1], bounds[1:], strict=True):
@@ -100,4 +101,4 @@ def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **reco
         reveal[mask] = np.round(low + (np.floor(end * DONE) - low) * when).astype(np.uint16)
         stages.append(Stage(draft.name, draft.picture, reveal))
         before = draft.picture
-    return DrawingProcess(tuple(stages), **record)
+    return StagedProcess(tuple(stages), **record)
