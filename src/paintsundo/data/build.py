@@ -24,9 +24,9 @@ from paintsundo.data import inputs, process, shards, timeline
 from paintsundo.data.compose import compose
 from paintsundo.data.inputs import Item
 from paintsundo.data.pictures import picture_process, read_picture
-from paintsundo.data.staged import StagedProcess
 from paintsundo.data.scene import Placed
 from paintsundo.data.splits import SPLITS
+from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import scene_process
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.data.svg_reader import parse
