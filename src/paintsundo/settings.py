@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,10 +127,23 @@ def _compose_or_explain(config_name: str, overrides: list[str]) -> DictConfig:
         message = one_line(error)
         unknown = re.match(r"Could not override '([^']+)'", message)
         if unknown:
-            known = list(_keys(OmegaConf.to_container(hydra_compose(config_name=config_name))))
-            raise UserError(_unknown_option(unknown.group(1), known)) from error
+            raise UserError(_unknown_option(unknown.group(1), _known(config_name, overrides))) from error
         message = re.sub(r"^In '[^']*': | Config search path:.*$", "", message)
+        message = re.sub(r"^You must specify '([^']+)', .*? options:", r"say \1=NAME; there are:", message)
         raise UserError(message.replace(" Available options in ", "; there are, in ")) from error
+
+
+def _known(config_name: str, overrides: Sequence[str]) -> list[str]:
+    """The options there are; where a group must be chosen, those of the one that is."""
+    try:
+        config = hydra_compose(config_name=config_name)
+    except HydraException:
+        groups = [override for override in overrides if "." not in override.partition("=")[0]]
+        for group in groups:
+            with suppress(HydraException):
+                return list(_keys(OmegaConf.to_container(hydra_compose(config_name=config_name, overrides=[group]))))
+        return []
+    return list(_keys(OmegaConf.to_container(config)))
 
 
 def _unknown_option(key: str, known: Sequence[str]) -> str:

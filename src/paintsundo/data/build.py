@@ -37,7 +37,7 @@ SOURCES = {"svg": inputs.SVG_SUFFIXES, "pictures": inputs.PICTURE_SUFFIXES}
 
 @dataclass
 class BuildSettings:
-    """What to build; see `configs/data/build.yaml`."""
+    """What to build; see `configs/build.yaml`."""
 
     source: str
     input: str

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from paintsundo import settings
 from paintsundo.data import build as building
 from paintsundo.data import shards
@@ -15,8 +17,11 @@ from paintsundo.errors import UserError
 
 def build(arguments: Sequence[str]) -> int:
     """Exit 0 if anything was kept, 2 if nothing."""
-    config = settings.compose("data/build", arguments, ("input", "output", "sets", "splits"))
-    manifest = building.build(settings.as_schema(config, building.BuildSettings))
+    config = settings.compose("build", arguments, ("input", "output", "sets", "splits"))
+    given = {name: config[name] for name in building.BuildSettings.__dataclass_fields__ if name in config}
+    given |= {"source": config.source.name, "crops": config.source.get("crops", 1)}
+    given["work_shares"] = {config.source.name: config.source.work_shares}
+    manifest = building.build(settings.as_schema(OmegaConf.create(given), building.BuildSettings))
     speed = manifest["samples"] / max(manifest["seconds"], 1e-9)
     print(
         f"{manifest['samples']} processes kept, {manifest['rejected']} rejected, "

@@ -12,38 +12,16 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from paintsundo.data.splits import split_of
+from paintsundo.data.source import Item
 from paintsundo.errors import UserError
 
 SVG_SUFFIXES = {".svg"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 INDEX = "index.jsonl"
 _RECORD = ("subject", "tags", "source", "licence", "author")
-
-
-@dataclass(frozen=True)
-class Item:
-    """A source file, in memory or on disk, and its record."""
-
-    name: str
-    content: bytes | Path
-    record: dict[str, Any] = field(default_factory=dict)
-
-    def read(self) -> bytes:
-        """The file's bytes."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-
-    @property
-    def stem(self) -> str:
-        return PurePosixPath(self.name).stem
-
-    @property
-    def split(self) -> str:
-        return split_of(self.stem, self.record["subject"])
 
 
 def _archive_members(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from xml.sax.saxutils import quoteattr
 
 from paintsundo.data import svg_paths
+from paintsundo.data.source import Unusable
 from paintsundo.data.svg_paths import Matrix, Polyline
 
 EFFECTS = ("opacity", "filter", "mask", "mix-blend-mode", "style")
 
-
-class UnusableArt(ValueError):
-    """This file cannot become a drawing process; the message is the reason for the list of rejected files."""
+UnusableArt = Unusable  # its former name
 
 
 @dataclass
