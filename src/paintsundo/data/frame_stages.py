@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from paintsundo.data.frames import FrameProcess
+from paintsundo.data.frames import FrameProcess, order_faults
 from paintsundo.data.process import DONE, NEVER, DrawingProcess, Picture
 from paintsundo.data.staged import Stage, StagedProcess
 
@@ -25,11 +25,11 @@ def as_stages(process: FrameProcess, most: int = MOST) -> StagedProcess:
     pixel goes from its first to its last colour at the moment that keeps it nearest to what was seen, differences
     weighed by work. A ground that is not white takes a stage of its own.
 
-    Raises ValueError where the process is not sound, or `most` less than 2.
+    Raises ValueError where the process's works are not sound, or `most` less than 2.
     """
     if most < 2:
         raise ValueError(f"most={most}: choose at least 2")
-    if faults := process.faults():
+    if faults := order_faults(process.works):
         raise ValueError("; ".join(faults))
     ground = process.frame(0)
     coloured = bool((ground != 255).any())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-import zipfile
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from paintsundo.data.frame_archive import FrameArchive, pack
 from paintsundo.data.process import DrawingProcess, Picture, Span, checked_work
 
 KEY_EVERY = 16
-INDEX = "index.json"
-FORMAT = 1
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
 
@@ -27,56 +25,54 @@ Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 class FrameProcess(DrawingProcess):
     """N states in order, each held until the next: the first the blank canvas, the last the finished picture.
 
-    `archive` is a zip without compression: `index.json` (size, work and label of each state, the box each patch
-    covers) and one WebP or PNG patch for each state, which replaces its box of the state before; a patch of the whole
-    canvas needs no state before. Reading one state decodes the patches from the last such one on.
-
-    Raises ValueError where the archive is damaged: at once what its index shows, damaged patches when they are read.
+    Reading one state decodes the changes since the last whole picture before it, at most `FrameWriter.key_every`;
+    reading on from it one change a state. A damaged archive raises ValueError when it is met (what the archive's
+    `damaged` gives, where a sample of a data set is read).
     """
 
-    archive: bytes = field(repr=False)
+    frames: FrameArchive
 
     @cached_property
-    def _index(self) -> _Index:
-        return _Index.read(self.archive)
-
-    @cached_property
-    def _last(self) -> list[tuple[int, Picture]]:
-        return []  # the state decoded last: going forward in time costs one patch a state
+    def _latest(self) -> dict[int, Picture]:
+        return {}  # the state decoded last
 
     def __len__(self) -> int:
-        return len(self._index.works)
+        return len(self.frames)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_latest"}
+
+    @property
+    def archive(self) -> bytes:
+        """All states as one zip; see `frame_archive`."""
+        return self.frames.to_bytes()
 
     @property
     def size(self) -> tuple[int, int]:
-        return self._index.size
+        return self.frames.size
 
     @property
     def works(self) -> NDArray[np.float64]:
         """Share of the work done at each state, (N,), ascending from 0 to 1."""
-        return self._index.works
+        return self.frames.works
 
     @property
     def labels(self) -> tuple[str, ...]:
         """What was being done to reach each state (N); "" where it is not known."""
-        return self._index.labels
+        return self.frames.labels
 
     def frame(self, number: int) -> Picture:
-        """State number 0 (blank) ... N - 1 (finished), (H, W, 3). Raises IndexError outside, ValueError for damage."""
-        index = self._index
+        """State number 0 (blank) ... N - 1 (finished), (H, W, 3). Raises IndexError outside."""
         if not 0 <= number < len(self):
             raise IndexError(f"there is no state {number} of {len(self)}")
-        first = number
-        while not index.whole[first]:
-            first -= 1
-        known, canvas = next(iter(self._last), (-1, None))
-        if canvas is not None and first <= known <= number:
-            canvas, first = canvas.copy(), known + 1
-        for patch in range(first, number + 1):
-            canvas = index.paste(self.archive, patch, canvas)
-        assert canvas is not None
-        self._last[:] = [(number, canvas)]
-        return canvas.copy()
+        first, canvas = self.frames.start(number), None
+        known = next(iter(self._latest), -1)
+        if first <= known <= number:
+            first, canvas = known + 1, self._latest[known]
+        if first <= number:
+            self._latest.clear()  # its canvas is painted over
+            self._latest[number] = deque(self.frames.states(first, number, canvas), maxlen=1)[0]
+        return self._latest[number].copy()
 
     def number_at(self, work: float) -> int:
         """Which state is seen when this share of the work, 0 ... 1, is done. Raises ValueError outside 0 ... 1."""
@@ -87,7 +83,7 @@ class FrameProcess(DrawingProcess):
 
     def film(self, works: Iterable[float]) -> NDArray[np.uint8]:
         numbers = [self.number_at(work) for work in works]
-        states = {number: self.frame(number) for number in sorted(set(numbers))}
+        states = {number: self.frame(number) for number in sorted(set(numbers))}  # forward: each change once
         return np.stack([states[number] for number in numbers])
 
     def spans(self) -> tuple[Span, ...]:
@@ -101,120 +97,34 @@ class FrameProcess(DrawingProcess):
 
     def faults(self) -> list[str]:
         try:
-            index = self._index
+            found = order_faults(self.works)
+            states = self.frames.states(0, len(self) - 1) if not found else iter(())
+            for number, canvas in enumerate(states):
+                if number == 0 and (canvas != canvas[0, 0]).any():
+                    found.append("the first state is not a blank canvas of one colour")
+                if number == len(self) - 1 and (canvas == canvas[0, 0]).all():
+                    found.append("the finished picture is blank")
         except ValueError as error:
             return [str(error)]
-        found = list(index.faults())
-        if found:
-            return found
-        canvas: Picture | None = None
-        for number in range(len(self)):
-            try:
-                canvas = index.paste(self.archive, number, canvas)
-            except ValueError as error:
-                found.append(str(error))
-                continue
-            if number == 0 and (canvas != canvas[0, 0]).any():
-                found.append("the first state is not a blank canvas of one colour")
-        if not found and canvas is not None and (canvas == canvas[0, 0]).all():
-            found.append("the finished picture is blank")
         return found
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_index", "_last")}
 
-
-@dataclass(frozen=True)
-class _Index:
-    """What is known of the states without decoding them."""
-
-    size: tuple[int, int]
-    works: NDArray[np.float64]
-    labels: tuple[str, ...]
-    boxes: tuple[Box, ...]
-    places: tuple[tuple[int, int], ...]  # begin and end of each patch in the archive
-
-    @classmethod
-    def read(cls, archive: bytes) -> _Index:
-        """Raises ValueError for a damaged archive."""
-        try:
-            with zipfile.ZipFile(io.BytesIO(archive)) as file:
-                record = json.loads(file.read(INDEX))
-                members = {member.filename: member for member in file.infolist()}
-            if record["format"] != FORMAT:
-                raise ValueError(f"format {record['format']!r} is not {FORMAT}")
-            listed = [members[name] for name in record["patches"]]
-            if any(member.compress_type != zipfile.ZIP_STORED for member in listed):
-                raise ValueError("patches are compressed")
-            found = cls(
-                (int(record["height"]), int(record["width"])),
-                np.array(record["works"], np.float64),
-                tuple(map(str, record["labels"])),
-                tuple((int(top), int(left), int(high), int(wide)) for top, left, high, wide in record["boxes"]),
-                tuple(_place(archive, member) for member in listed),
-            )
-        except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError, NotImplementedError) as error:
-            raise ValueError(f"the states cannot be read ({type(error).__name__}: {error})") from error
-        counts = {len(found.works), len(found.labels), len(found.boxes), len(found.places)}
-        if len(counts) > 1 or counts == {0} or found.works.ndim != 1:
-            raise ValueError("the states' index is of several lengths or empty")
-        height, width = found.size
-        if not found.whole[0] or not all(
-            top >= 0 and left >= 0 and 0 < high <= height - top and 0 < wide <= width - left
-            for top, left, high, wide in found.boxes
-        ):
-            raise ValueError(f"patches do not lie within {width} x {height} pixels")
-        return found
-
-    @cached_property
-    def whole(self) -> tuple[bool, ...]:
-        """Which patches cover the whole canvas."""
-        return tuple(box[2:] == self.size for box in self.boxes)
-
-    def paste(self, archive: bytes, number: int, canvas: Picture | None) -> Picture:
-        """State `number` from the one before, which is painted over. Raises ValueError for a damaged patch."""
-        top, left, height, width = self.boxes[number]
-        begin, end = self.places[number]
-        data = np.frombuffer(archive, np.uint8, end - begin, begin)
-        patch = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if end > begin else None
-        if patch is None or patch.shape != (height, width, 3) or patch.dtype != np.uint8:
-            raise ValueError(f"state {number} cannot be decoded")
-        if self.whole[number]:
-            return patch
-        if canvas is None:
-            raise ValueError(f"state {number} has no state before")
-        canvas[top : top + height, left : left + width] = patch
-        return canvas
-
-    def faults(self) -> Iterable[str]:
-        if len(self.works) < 2:
-            yield "fewer than two states"
-        elif not np.isfinite(self.works).all() or self.works[0] != 0 or self.works[-1] != 1:
-            yield "the work done does not run from 0 to 1"
-        elif (np.diff(self.works) <= 0).any():
-            yield "the work done does not ascend"
-
-
-def _place(archive: bytes, member: zipfile.ZipInfo) -> tuple[int, int]:
-    """Begin and end of a stored member: its local header is 30 bytes, its name and an extra field."""
-    header = archive[member.header_offset : member.header_offset + 30]
-    if header[:4] != b"PK\x03\x04":
-        raise ValueError(f"{member.filename} has no header")
-    begin = (
-        member.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    )
-    if begin + member.file_size > len(archive):
-        raise ValueError(f"{member.filename} is cut off")
-    return begin, begin + member.file_size
+def order_faults(works: NDArray[np.float64]) -> list[str]:
+    """What is wrong with the work done at each state, (N,)."""
+    if len(works) < 2:
+        return ["fewer than two states"]
+    if not np.isfinite(works).all() or works[0] != 0 or works[-1] != 1:
+        return ["the work done does not run from 0 to 1"]
+    return ["the work done does not ascend"] if (np.diff(works) <= 0).any() else []
 
 
 class FrameWriter:
-    """Makes a process of states as they come; holds two pictures and the compressed patches, however many come.
+    """Makes a process of states as they come; holds two pictures and the compressed changes, however many come.
 
     Args:
         size: (height, width) in pixels.
         quality: of WebP, 1 ... 100; None: lossless.
-        key_every: a patch of the whole canvas stands at least this often, so that no state needs more than so many.
+        key_every: a whole picture stands at least this often, so that no state needs more changes than that.
 
     Raises:
         ValueError: an impossible value.
@@ -224,23 +134,23 @@ class FrameWriter:
         if min(size) < 1 or key_every < 1 or not (quality is None or 1 <= quality <= 100):
             raise ValueError(f"no such frames: size {size}, quality {quality}, key_every {key_every}")
         self.size, self.quality, self.key_every = size, quality, key_every
-        self._buffer = io.BytesIO()
-        self._zip = zipfile.ZipFile(self._buffer, "w", zipfile.ZIP_STORED)
         self._works: list[float] = []
         self._labels: list[str] = []
         self._boxes: list[Box] = []
-        self._names: list[str] = []
-        self._since_key = 0
+        self._patches: list[bytes] = []
+        self._since_whole = 0
         self._written: Picture | None = None
-        self._waiting: tuple[Picture, float, str] | None = None  # another of equal work may take its place
+        self._waiting: tuple[Picture, float, str] | None = None  # another at the same work may take its place
 
     def __len__(self) -> int:
         """States so far."""
         return len(self._works) + (self._waiting is not None)
 
     def add(self, picture: Picture, work: float, label: str = "") -> bool:
-        """Add a state; the first is the blank canvas. Returns whether it is kept: a picture equal to the one before
-        is not. Of several states at the same work the last one counts, of those at no work the first.
+        """Add a state; the first is the blank canvas. Returns whether it is kept.
+
+        A picture equal to the one before is not. Of several states at the same work the last one counts, except that
+        nothing takes the place of the blank canvas.
 
         Args:
             picture: uint8 (H, W, 3).
@@ -254,67 +164,51 @@ class FrameWriter:
             raise ValueError(f"a state must be uint8 {(*self.size, 3)}, not {picture.dtype} {picture.shape}")
         before = self._waiting[1] if self._waiting else self._works[-1] if self._works else work
         if not np.isfinite(work) or work < before:
-            raise ValueError(f"work {work} is less than {before} before")
+            raise ValueError(f"work {work} is less than the {before} before")
         if self._written is None:
-            self._write(picture, work, label)
+            self._write(picture.copy(), work, label)
             return True
-        if work == self._works[0]:
+        latest = self._waiting[0] if self._waiting else self._written
+        if work == self._works[0] or np.array_equal(picture, latest):
             return False
         if self._waiting is not None and work > self._waiting[1]:
             self._flush()
-        latest = self._waiting[0] if self._waiting else self._written
-        if np.array_equal(picture, latest):
-            return False
-        self._waiting = (picture.copy(), float(work), label)
+        self._waiting = (picture.copy(), work, label)
         return True
 
-    def _flush(self) -> None:
-        if self._waiting is not None:
-            picture, work, label = self._waiting
-            self._waiting = None
-            if self._written is None or not np.array_equal(picture, self._written):
-                self._write(picture, work, label)
+    def _flush(self, last: bool = False) -> None:
+        if self._waiting is not None and not np.array_equal(self._waiting[0], self._written):  # type: ignore[arg-type]
+            self._write(*self._waiting, last)
+        self._waiting = None
 
-    def _write(self, picture: Picture, work: float, label: str) -> None:
-        box = (0, 0, *self.size)
-        if self._written is not None and self._since_key + 1 < self.key_every:
+    def _write(self, picture: Picture, work: float, label: str, last: bool = False) -> None:
+        """Add a state for good. The last one, which every sample shows, is a whole picture."""
+        box, quality = (0, 0, *self.size), self.quality
+        if self._written is None:
+            uniform = bool((picture == picture[0, 0]).all())
+            quality = None if uniform else quality  # a blank canvas stays exactly of one colour
+        elif self._since_whole + 1 < self.key_every and not last:
             box = changed_box(self._written, picture)
-        self._since_key = 0 if box[2:] == self.size else self._since_key + 1
+        self._since_whole = 0 if box[2:] == self.size else self._since_whole + 1
         top, left, height, width = box
-        uniform = self._written is None and bool((picture == picture[0, 0]).all())  # blank stays exactly of one colour
-        data = _compressed(picture[top : top + height, left : left + width], None if uniform else self.quality)
-        self._names.append(f"{len(self._names):06d}.webp")
-        self._store(self._names[-1], data)
+        self._patches.append(_compressed(picture[top : top + height, left : left + width], quality))
+        self._boxes.append(box)
         self._works.append(float(work))
         self._labels.append(label)
-        self._boxes.append(box)
-        self._written = picture.copy()
-
-    def _store(self, name: str, data: bytes) -> None:
-        self._zip.writestr(zipfile.ZipInfo(name), data)  # its date is the first of 1980: equal input, equal bytes
+        self._written = picture
 
     def finish(self, **metadata: Any) -> FrameProcess:
-        """The process, its work brought to 0 ... 1; `metadata` as of `DrawingProcess`. The writer is used up.
+        """The process, its work brought to 0 ... 1; `metadata` as of `DrawingProcess`. Nothing can be added then.
 
         Raises:
             ValueError: fewer than two different states.
         """
-        self._flush()
+        self._flush(last=True)
         if len(self._works) < 2:
             raise ValueError("nothing is drawn")
         raw = np.array(self._works)
-        record = {
-            "format": FORMAT,
-            "height": self.size[0],
-            "width": self.size[1],
-            "works": ((raw - raw[0]) / (raw[-1] - raw[0])).tolist(),
-            "labels": self._labels,
-            "boxes": self._boxes,
-            "patches": self._names,
-        }
-        self._store(INDEX, json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode())
-        self._zip.close()
-        return FrameProcess(self._buffer.getvalue(), **metadata)
+        works = (raw - raw[0]) / (raw[-1] - raw[0])
+        return FrameProcess(pack(self.size, works.tolist(), self._labels, self._boxes, self._patches), **metadata)
 
 
 def changed_box(before: Picture, after: Picture) -> Box:
