@@ -19,7 +19,7 @@ def made_index(count: int, per_shard: int = 10, sizes: tuple = mixed_sizes.SIZES
     shards = tuple(Shard("set", f"{n}.tar", "train", per_shard, 1, "") for n in range(shard[-1] + 1))
     nothing = np.zeros((count, 3), np.int64)
     names = np.array([f"{n:05d}" for n in range(count)])
-    return DataIndex(shards, shard, nothing, nothing, heights, widths, names, names)
+    return DataIndex(shards, shard, nothing, nothing, heights, widths, names, names, np.zeros(count, np.int8))
 
 
 def streams(plan: BatchPlan, steps: int) -> dict[tuple[int, int], list[int]]:

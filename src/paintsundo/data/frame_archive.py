@@ -233,7 +233,8 @@ def _name(number: int) -> str:
 def _zip(index: bytes, patches: Sequence[bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as file:
-        file.writestr(zipfile.ZipInfo(INDEX), index)  # dates are the first of 1980, whenever it is written
-        for number, data in enumerate(patches):
-            file.writestr(zipfile.ZipInfo(_name(number)), data)
+        for name, data in [(INDEX, index), *((_name(number), patch) for number, patch in enumerate(patches))]:
+            member = zipfile.ZipInfo(name)  # dated 1980, whenever it is written
+            member.create_system = 3  # wherever it is written
+            file.writestr(member, data)
     return out.getvalue()

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from paintsundo.data import shards
 from paintsundo.data.faults import Fault
-from paintsundo.data.scan import COLUMNS, MANIFEST, MEMBERS, Found, entry_of, scan, stamp
+from paintsundo.data.scan import COLUMNS, FORMS, MANIFEST, MOST_MEMBERS, Found, entry_of, scan, stamp
 from paintsundo.data.shard_store import (
     Shard,
     ShardStore,
@@ -36,16 +36,17 @@ from paintsundo.data.shard_store import (
 )
 from paintsundo.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 _FILE = "index.json"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one sample lies: offset and size of each of its MEMBERS in shard number `shard`."""
+    """Where one sample lies: offset and size of each of its members in shard number `shard`."""
 
     shard: int
     key: str
+    members: tuple[str, ...]
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
     height: int
@@ -57,9 +58,9 @@ class Entry:
 class DataIndex:
     """N samples as arrays: a plan over millions stays small, and workers share the memory.
 
-    shard int32 (N,); offsets, sizes int64 (N, 3), of MEMBERS; heights, widths int32 (N,) in pixels; keys, hashes
-    (N,) text, the hash being SHA-256 of the members. `faults`: what could not be indexed. `left_out`: sound samples
-    that a limit has removed.
+    shard int32 (N,); forms int8 (N,), which of the FORMS of samples; offsets, sizes int64 (N, 3), of its members, 0
+    where it has fewer; heights, widths int32 (N,) in pixels; keys, hashes (N,) text, the hash being `content_hash`.
+    `faults`: what could not be indexed. `left_out`: sound samples that a limit has removed.
     """
 
     shards: tuple[Shard, ...]
@@ -70,6 +71,7 @@ class DataIndex:
     widths: NDArray[np.int32]
     keys: NDArray[np.str_]
     hashes: NDArray[np.str_]
+    forms: NDArray[np.int8]
     faults: tuple[Fault, ...] = ()
     left_out: int = 0
 
@@ -83,11 +85,13 @@ class DataIndex:
 
     def entry(self, index: int) -> Entry:
         """Where sample number `index` lies."""
+        members = FORMS[self.forms[index]]
         return Entry(
             int(self.shard[index]),
             str(self.keys[index]),
-            tuple(self.offsets[index].tolist()),
-            tuple(self.sizes[index].tolist()),
+            members,
+            tuple(self.offsets[index, : len(members)].tolist()),
+            tuple(self.sizes[index, : len(members)].tolist()),
             int(self.heights[index]),
             int(self.widths[index]),
             str(self.hashes[index]),
@@ -255,8 +259,12 @@ def _keep(dataset: str, listed: list[Shard], kept: list[Found | None]) -> None:
 def _assembled(listed: list[Shard], found: list[Found]) -> DataIndex:
     counts = [len(part["keys"]) for part in found]
 
-    def column(name: str, kind: Any, *shape: int) -> NDArray[Any]:
-        return np.array([row for part in found for row in part[name]], kind).reshape(sum(counts), *shape)
+    def column(name: str, kind: Any) -> NDArray[Any]:
+        return np.array([row for part in found for row in part[name]], kind)
+
+    def places(name: str) -> NDArray[np.int64]:
+        rows = [[*row, *[0] * (MOST_MEMBERS - len(row))] for part in found for row in part[name]]
+        return np.array(rows, np.int64).reshape(sum(counts), MOST_MEMBERS)
 
     names = [shard.name for shard in listed]
     faults = [  # the data set may have been moved since: its present name
@@ -265,11 +273,12 @@ def _assembled(listed: list[Shard], found: list[Found]) -> DataIndex:
     return DataIndex(
         tuple(listed),
         np.repeat(np.arange(len(listed), dtype=np.int32), counts),
-        column("offsets", np.int64, len(MEMBERS)),
-        column("sizes", np.int64, len(MEMBERS)),
+        places("offsets"),
+        places("sizes"),
         column("heights", np.int32),
         column("widths", np.int32),
         column("keys", np.str_),
         column("hashes", np.str_),
+        column("forms", np.int8),
         tuple(faults),
     )

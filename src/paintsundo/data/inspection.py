@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from paintsundo.data import shards
+from paintsundo.data.process import DrawingProcess
 from paintsundo.data.splits import is_reserved
-from paintsundo.data.staged import StagedProcess
 from paintsundo.errors import UserError
 
 STEPS = 50  # states compared when change is measured
@@ -72,7 +72,7 @@ def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> It
             yield f"subject {subject}: in {seen[subject]} and in {split}"
 
 
-def changed_shares(process: StagedProcess, steps: int = STEPS) -> np.ndarray:
+def changed_shares(process: DrawingProcess, steps: int = STEPS) -> np.ndarray:
     """Share of the canvas that changes from each of `steps` + 1 evenly spaced states to the next:
     (steps,).
     """
@@ -87,7 +87,7 @@ def statistics(dataset: Path, sampled: int = 200) -> dict[str, Any]:
     subjects = set()
     largest, most, total = [], [], []
     for number, process in enumerate(shards.read_processes(dataset)):
-        counts["stages"]["+".join(stage.name for stage in process.stages)] += 1
+        counts["stages"]["+".join(span.name for span in process.spans())] += 1
         counts["sets"].update({name.split("/")[0] for name in process.source.split("+")})
         counts["licences"].update(filter(None, process.licence.split("; ")))
         counts["tags"].update(process.tags)

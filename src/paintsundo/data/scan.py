@@ -5,27 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from paintsundo.data import shards
 from paintsundo.data.faults import Fault
+from paintsundo.data.frame_archive import FrameArchive, Whole
+from paintsundo.data.frames import order_faults
 from paintsundo.data.shard_store import Shard, ShardError, ShardStore, is_remote
 
-MEMBERS = ("pictures.png", "reveals.png", "json")
-COLUMNS = ("keys", "offsets", "sizes", "heights", "widths", "hashes")
+FORMS = (("pictures.png", "reveals.png", "json"), ("frames.zip", "json"))  # the members of a sample, of either kind
+MOST_MEMBERS = max(map(len, FORMS))
+COLUMNS = ("keys", "forms", "offsets", "sizes", "heights", "widths", "hashes")
 Found = dict[str, Any]  # what reading one shard gave: the columns, "faults", "entry" and "stamp"
 MANIFEST: dict[str, Callable[[Any], Any]] = {"file": str, "split": str, "samples": int, "bytes": int, "sha256": str}
 
 
+def form_of(members: Collection[str]) -> int:
+    """Which of the FORMS a sample has, by the names of its members."""
+    return int("frames.zip" in members)
+
+
 def content_hash(members: Mapping[str, bytes]) -> str:
-    """SHA-256 of a sample: of the names, lengths and bytes of its three members."""
+    """SHA-256 of a sample: of the names, lengths and bytes of its members.
+
+    For states as they were seen the archive's index stands, which has the hashes of all of them: so that one state can
+    be read, and checked, alone. Raises ValueError when there is no such index.
+    """
+    archive = members.get("frames.zip")
+    return parts_hash(
+        members if archive is None else {**members, "frames.zip": FrameArchive(Whole(archive)).index_bytes}
+    )
+
+
+def parts_hash(parts: Mapping[str, bytes]) -> str:
+    """`content_hash` of members of which an archive is replaced by its index."""
     digest = hashlib.sha256()
-    for suffix in MEMBERS:
-        digest.update(f"{suffix} {len(members[suffix])}\n".encode())
-        digest.update(members[suffix])
+    for suffix in FORMS[form_of(parts)]:
+        digest.update(f"{suffix} {len(parts[suffix])}\n".encode())
+        digest.update(parts[suffix])
     return digest.hexdigest()
 
 
@@ -57,10 +77,11 @@ def scan(shard: Shard, store: ShardStore) -> Found:
             if reason:
                 fault(key, reason)
                 continue
-            record = shards.record_of(members)
+            record, form = shards.record_of(members), form_of(members)
             found["keys"].append(key)
-            found["offsets"].append([offsets[suffix] for suffix in MEMBERS])
-            found["sizes"].append([len(members[suffix]) for suffix in MEMBERS])
+            found["forms"].append(form)
+            found["offsets"].append([offsets[suffix] for suffix in FORMS[form]])
+            found["sizes"].append([len(members[suffix]) for suffix in FORMS[form]])
             found["heights"].append(record["height"])
             found["widths"].append(record["width"])
             found["hashes"].append(content_hash(members))
@@ -101,7 +122,9 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes] | None, dict[st
                     damage = f"has a damaged header at byte {archive.offset}"
         except (tarfile.TarError, EOFError) as error:
             damage = f"is damaged ({error})"
-    if members and not (damage and set(MEMBERS) - set(members)):  # one cut in the middle is among the lost
+    if members and not (
+        damage and set(FORMS[form_of(members)]) - set(members)
+    ):  # one cut in the middle is among the lost
         yield key, members, offsets
     if damage:
         yield damage, None, {}
@@ -109,7 +132,7 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes] | None, dict[st
 
 def sample_fault(members: Mapping[str, bytes]) -> str | None:
     """What is wrong with a sample as far as can be seen without decoding its pictures; None for nothing."""
-    missing = [suffix for suffix in MEMBERS if suffix not in members]
+    missing = [suffix for suffix in FORMS[form_of(members)] if suffix not in members]
     if missing:
         return f"has no {', '.join(missing)}"
     try:
@@ -124,9 +147,13 @@ def sample_fault(members: Mapping[str, bytes]) -> str | None:
     height, width, stages = record["height"], record["width"], record["stages"]
     if not (type(height) is int and type(width) is int and height > 0 and width > 0):
         return f"its record gives no size, but {height!r} x {width!r}"
-    if not (isinstance(stages, list) and stages and isinstance(record["tags"], list)):
+    if not (isinstance(stages, list) and isinstance(record["tags"], list)):
         return "its record lists no stages or no tags"
-    for suffix in MEMBERS[:2]:
+    if "frames.zip" in members:
+        return _frames_fault(members["frames.zip"], record)
+    if not stages:
+        return "its record lists no stages or no tags"
+    for suffix in FORMS[0][:2]:
         header = members[suffix][:24]
         if header[:8] != b"\x89PNG\r\n\x1a\n" or len(header) < 24:
             return f"its {suffix} is no PNG"
@@ -134,6 +161,18 @@ def sample_fault(members: Mapping[str, bytes]) -> str | None:
         if size != (height * len(stages), width):
             return f"its {suffix} is {size[1]} x {size[0]}, not {width} x {height * len(stages)}"
     return None
+
+
+def _frames_fault(archive: bytes, record: Mapping[str, Any]) -> str | None:
+    frames = FrameArchive(Whole(archive))
+    try:
+        if frames.size != (record["height"], record["width"]) or len(frames) != record.get("frames"):
+            height, width = frames.size
+            return f"its frames.zip has {len(frames)} states of {width} x {height}, not as its record says"
+        frames.check()
+    except ValueError as error:
+        return f"its frames.zip is damaged: {error}"
+    return next(iter(order_faults(frames.works)), None)
 
 
 def stamp(path: Path) -> list[int] | None:

@@ -1,8 +1,8 @@
 """Data sets on disk: uncompressed WebDataset tars of drawing processes, and fast reading of them.
 
-A sample is `KEY.pictures.png` (the stages' pictures one below the other), `KEY.reveals.png` (16 bit, the
-reveal maps likewise) and `KEY.json` (everything else). `manifest.json` lists the shards; every shard belongs
-to one split.
+A sample of stages is `KEY.pictures.png` (the stages' pictures one below the other), `KEY.reveals.png` (16 bit, the
+reveal maps likewise) and `KEY.json` (everything else); one of states as they were seen is `KEY.frames.zip` (see
+`frame_archive`) and `KEY.json`. `manifest.json` lists the shards; every shard belongs to one split.
 """
 
 from __future__ import annotations
@@ -12,32 +12,48 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from paintsundo.data.process import NEVER
+from paintsundo.data.frame_archive import FrameArchive, Whole
+from paintsundo.data.frame_stages import MOST, as_stages
+from paintsundo.data.frames import FrameProcess
+from paintsundo.data.process import NEVER, DrawingProcess
 from paintsundo.data.staged import Stage, StagedProcess
 from paintsundo.errors import UserError
 
 FORMAT = 1
 PER_SHARD = 500
+Read = TypeVar("Read")
 RECORD = ("subject", "source", "licence", "author", "hash", "work_rule", "version")
 
 
-def encode(process: StagedProcess, **more: Any) -> dict[str, bytes]:
-    """A process as the members of one sample: suffix -> bytes."""
-    pictures, reveals = io.BytesIO(), io.BytesIO()
-    Image.fromarray(np.concatenate([stage.picture for stage in process.stages])).save(pictures, "PNG", compress_level=3)
-    Image.fromarray(np.concatenate([stage.reveal for stage in process.stages])).save(reveals, "PNG", compress_level=3)
+def encode(process: DrawingProcess, **more: Any) -> dict[str, bytes]:
+    """A process as the members of one sample: suffix -> bytes. `more` is added to its record.
+
+    Raises TypeError for a form of process that has no place in shards.
+    """
+    if isinstance(process, FrameProcess):
+        names = dict.fromkeys(span.name for span in process.spans())
+        own: dict[str, Any] = {"stages": list(names), "frames": len(process)}
+        members = {"frames.zip": process.archive}
+    elif isinstance(process, StagedProcess):
+        own = {"stages": [stage.name for stage in process.stages]}
+        pictures = np.concatenate([stage.picture for stage in process.stages])
+        reveals = np.concatenate([stage.reveal for stage in process.stages])
+        members = {"pictures.png": _png_of(pictures), "reveals.png": _png_of(reveals)}
+    else:
+        raise TypeError(f"{type(process).__name__} has no place in shards")
     record = {
-        "stages": [stage.name for stage in process.stages],
+        **own,
         "height": process.size[0],
         "width": process.size[1],
         "tags": list(process.tags),
@@ -46,11 +62,53 @@ def encode(process: StagedProcess, **more: Any) -> dict[str, bytes]:
         **more,
     }
     text = json.dumps(record, ensure_ascii=False, sort_keys=True)
-    return {"pictures.png": pictures.getvalue(), "reveals.png": reveals.getvalue(), "json": text.encode()}
+    return {**members, "json": text.encode()}
 
 
-def arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
-    """(S, H, W, 3) pictures, (S, H, W) reveal maps, record. Raises ValueError or KeyError as `decode` does."""
+def decode(members: dict[str, bytes]) -> DrawingProcess:
+    """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
+    if "frames.zip" in members:
+        return frame_process(FrameArchive(Whole(members["frames.zip"])), record_of(members))
+    pictures, reveals, record = _staged_arrays(members)
+    stages = tuple(Stage(*parts) for parts in zip(record["stages"], pictures, reveals, strict=True))
+    return StagedProcess(stages, **_metadata(record))
+
+
+def frame_process(frames: FrameArchive, record: dict[str, Any]) -> FrameProcess:
+    """A process of states from its archive and record. Raises ValueError or KeyError when they do not fit."""
+    if frames.size != (record["height"], record["width"]) or len(frames) != record["frames"]:
+        raise ValueError("the record does not fit its states")
+    return FrameProcess(frames, **_metadata(record))
+
+
+def _metadata(record: dict[str, Any]) -> dict[str, Any]:
+    """What a process is made of besides its pictures."""
+    extra = {name: value for name, value in record.items() if name not in (*RECORD, "stages", "frames", "tags")}
+    return {**{name: record[name] for name in RECORD}, "tags": tuple(record["tags"]), "extra": extra}
+
+
+def arrays(members: dict[str, bytes], most: int = MOST) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
+    """(S, H, W, 3) pictures, (S, H, W) reveal maps, record. Raises ValueError or KeyError as `decode` does.
+
+    A process of states is brought to at most `most` stages, which its record then names.
+    """
+    if "frames.zip" in members:
+        return frame_arrays(
+            frame_process(FrameArchive(Whole(members["frames.zip"])), record_of(members)), members, most
+        )
+    return _staged_arrays(members)
+
+
+def frame_arrays(
+    process: FrameProcess, members: dict[str, bytes], most: int = MOST
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
+    """`arrays` of a process that is read already."""
+    stages = as_stages(process, most).stages
+    record = {**record_of(members), "stages": [stage.name for stage in stages]}
+    return np.stack([stage.picture for stage in stages]), np.stack([stage.reveal for stage in stages]), record
+
+
+def _staged_arrays(members: dict[str, bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint16], dict[str, Any]]:
     record = record_of(members)
     shape = (len(record["stages"]), record["height"], record["width"])
     pictures = _png(members["pictures.png"], cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -69,20 +127,16 @@ def _png(data: bytes, how: int) -> NDArray[Any]:
     return decoded
 
 
+def _png_of(picture: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG", compress_level=3)
+    return out.getvalue()
+
+
 def record_of(members: dict[str, bytes]) -> dict[str, Any]:
     """The record of one sample without its pictures."""
     record: dict[str, Any] = json.loads(members["json"])
     return record
-
-
-def decode(members: dict[str, bytes]) -> StagedProcess:
-    """The process of one sample. Raises ValueError or KeyError when members are damaged or missing."""
-    pictures, reveals, record = arrays(members)
-    names = record.pop("stages")
-    known = {name: record.pop(name) for name in RECORD}
-    tags = tuple(record.pop("tags"))
-    stages = tuple(Stage(*parts) for parts in zip(names, pictures, reveals, strict=True))
-    return StagedProcess(stages, tags=tags, extra=record, **known)
 
 
 class ShardWriter:
@@ -155,8 +209,8 @@ def parse_manifest(content: bytes, place: str) -> dict[str, Any]:
     return manifest
 
 
-def read_samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, suffix -> bytes) of each sample of a shard, in order."""
+def read_samples(shard: Path, only: str | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, suffix -> bytes) of each sample of a shard, in order. `only`: reads this suffix and passes over others."""
     key = ""
     members: dict[str, bytes] = {}
     try:
@@ -167,7 +221,7 @@ def read_samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     if members:
                         yield key, members
                     key, members = name, {}
-                stream = archive.extractfile(member)
+                stream = archive.extractfile(member) if only in (None, suffix) else None
                 if stream is not None:
                     members[suffix] = stream.read()
     except (tarfile.TarError, EOFError, OSError) as error:
@@ -186,7 +240,7 @@ def _shards(dataset: str | Path, split: str | None) -> list[Path]:
 
 def read_processes(
     dataset: str | Path, workers: int | None = None, split: str | None = None
-) -> Iterator[StagedProcess]:
+) -> Iterator[DrawingProcess]:
     """All processes of a data set (of one split), in order, decoded by `workers` threads."""
     workers = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -205,37 +259,61 @@ def load_arrays(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[dict[str, Any]]]:
     """A data set in memory: pictures (P, S, H, W, 3), reveal maps (P, S, H, W), records.
 
-    S is the largest number of stages; missing ones are white and never revealed. `limit`: the first so many.
+    S is the largest number of stages; missing ones are white and never revealed. Processes of states are brought to
+    at most `frame_stages.MOST` stages. `limit`: the first so many.
+
+    Raises:
+        UserError: no such samples, a damaged one, or pictures of different sizes.
     """
-    manifest = read_manifest(dataset)
     workers = workers or os.cpu_count() or 1
     shards = _shards(dataset, split)
-    total = sum(s["samples"] for s in manifest["shards"] if split in (None, s["split"]))
-    count = min(total, limit or total)
-    most, height, width = manifest["most_stages"], manifest["size"], manifest["size"]
+    found = (_sound(record_of, shard, *sample) for shard in shards for sample in read_samples(shard, "json"))
+    records = list(islice(found, limit))
+    if not records:
+        raise UserError(f"{dataset} holds no {split or ''} samples")
+    sizes = sorted({(record["height"], record["width"]) for record in records})
+    if len(sizes) > 1:
+        raise UserError(different_sizes(str(dataset), sizes))
+    count, (height, width) = len(records), sizes[0]
+    most = max(min(MOST, record["frames"]) if "frames" in record else len(record["stages"]) for record in records)
     pictures = np.empty((count, most, height, width, 3), np.uint8)
     reveals = np.empty((count, most, height, width), np.uint16)
-    records: list[dict[str, Any]] = [{}] * count
 
-    def place(at: int, members: dict[str, bytes]) -> None:
-        found_pictures, found_reveals, records[at] = arrays(members)
+    def place(at: int, shard: Path, key: str, members: dict[str, bytes]) -> int:
+        found_pictures, found_reveals, records[at] = _sound(arrays, shard, key, members)
         stages = len(found_pictures)
         pictures[at, :stages], reveals[at, :stages] = found_pictures, found_reveals
         pictures[at, stages:], reveals[at, stages:] = 255, NEVER
+        return stages
 
+    used = 0
     with ThreadPoolExecutor(workers) as pool:  # the decoder and the copies release the interpreter lock
         at = 0
-        waiting = []
+        waiting: list[Future[int]] = []
         for shard in shards:
-            for _, members in read_samples(shard):
+            for key, members in read_samples(shard):
                 if at == count:
                     break
-                waiting.append(pool.submit(place, at, members))
+                waiting.append(pool.submit(place, at, shard, key, members))
                 at += 1
                 if len(waiting) > 16 * workers:
-                    for done in waiting[: 8 * workers]:
-                        done.result()
+                    used = max(used, *(done.result() for done in waiting[: 8 * workers]))
                     del waiting[: 8 * workers]
-        for done in waiting:
-            done.result()
-    return pictures, reveals, records
+        used = max([used, *(done.result() for done in waiting)])
+    return pictures[:, :used], reveals[:, :used], records
+
+
+def _sound(read: Callable[[dict[str, bytes]], Read], shard: Path, key: str, members: dict[str, bytes]) -> Read:
+    try:
+        return read(members)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{shard} {key}: cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def different_sizes(place: str, sizes: Sequence[tuple[int, int]]) -> str:
+    """The message for data that cannot be held in memory together. `sizes`: (height, width)."""
+    named = ", ".join(f"{height}x{width}" for height, width in sizes[:3]) + (", …" if len(sizes) > 3 else "")
+    return (
+        f"{place} has pictures of {len(sizes)} different sizes ({named}), which cannot be held in memory together: say "
+        "data.loader=stream with data.buckets=[[HEIGHT,WIDTH],…], or build the data set with canvas=square"
+    )
