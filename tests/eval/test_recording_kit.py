@@ -61,6 +61,7 @@ def test_frames_show_the_true_state_at_the_true_place(difficulty: str, tmp_path:
 
 def test_equal_seeds_give_equal_frames(tmp_path: Path) -> None:
     one, other = (render(strokes(), tmp_path / name, 5, "everything", **SHORT) for name in ("a", "b"))
+    assert all(np.array_equal(a, b) for a, b in zip(frames(one), frames(other), strict=True))
     assert one.path.read_bytes() == other.path.read_bytes()
     assert np.array_equal(one.works, other.works)
     third = render(strokes(), tmp_path / "c", 6, "everything", **SHORT)
