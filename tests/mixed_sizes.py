@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from paintsundo.data import shards
-from paintsundo.data.process import NEVER
+from paintsundo.data.frames import FrameProcess, FrameWriter
+from paintsundo.data.process import NEVER, DrawingProcess
 from paintsundo.data.staged import Stage, StagedProcess
 
 SIZES = ((32, 48), (48, 32), (40, 40), (32, 52), (56, 32))
@@ -29,14 +30,39 @@ def drawing(number: int, height: int, width: int, stages: int = 3) -> StagedProc
     return StagedProcess(tuple(made), subject=str(number), tags=("cat", f"number_{number}"))
 
 
+def recording(number: int, height: int, width: int, states: int = 40, **options: object) -> FrameProcess:
+    """Squares of colour, each at random over those before, and the work they took; no two numbers look alike."""
+    random = np.random.default_rng(number)
+    writer = FrameWriter((height, width), **options)  # type: ignore[arg-type]
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    writer.add(canvas, 0.0)
+    work = 0.0
+    for state in range(1, states):
+        side = int(random.integers(2, min(height, width) // 2))
+        top, left = (int(random.integers(0, length - side + 1)) for length in (height, width))
+        canvas[top : top + side, left : left + side] = random.integers(0, 250, 3)
+        work += float(random.integers(1, 50))
+        writer.add(canvas, work, "sketch" if state < states // 3 else "flats")
+    return writer.finish(subject=str(number), tags=("dog", f"number_{number}"), work_rule="area of squares")
+
+
 def write(
-    folder: Path, count: int, per_shard: int = 5, sizes: tuple = SIZES, split: str = "train", first: int = 0
+    folder: Path,
+    count: int,
+    per_shard: int = 5,
+    sizes: tuple = SIZES,
+    split: str = "train",
+    first: int = 0,
+    recordings: int | None = None,
 ) -> Path:
-    """A data set of `count` processes whose sizes take turns."""
+    """A data set of `count` processes whose sizes take turns, every `recordings`-th of states as they were seen."""
     folder.mkdir(parents=True)
     writer = shards.ShardWriter(folder, per_shard)
     for number in range(first, first + count):
-        process = drawing(number, *sizes[number % len(sizes)], stages=2 + number % 2)
+        size = sizes[number % len(sizes)]
+        process: DrawingProcess = drawing(number, *size, stages=2 + number % 2)
+        if recordings and number % recordings == 0:
+            process = recording(number, *size)
         writer.write(shards.encode(process, split=split), split)
     listed = writer.close()
     manifest = {"format": shards.FORMAT, "shards": listed, "most_stages": 3, "size": 32, "samples": count}

@@ -1,5 +1,8 @@
 import json
+import os
+import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,8 @@ import pytest
 import mixed_sizes
 from paintsundo.data import index as index_module
 from paintsundo.data import shards
-from paintsundo.data.faults import Fault, FaultTally
+from paintsundo.data.faults import Fault, FaultTally, FaultyData
+from paintsundo.data.frames import FrameProcess
 from paintsundo.data.index import join, read_index, read_indexes
 from paintsundo.data.process_source import ProcessSource
 from paintsundo.errors import UserError
@@ -48,6 +52,80 @@ def test_every_sample_is_found_alone_and_is_the_one_written(data: Path) -> None:
         assert (process.state(0.7) == expected[number].state(0.7)).all()
         assert process.size == (index.heights[number], index.widths[number])
     assert index.name(7) == "set/00001.tar/0000007"
+
+
+def test_states_are_read_out_of_shards_without_the_rest_of_their_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = mixed_sizes.write(tmp_path / "set", 6, recordings=2)
+    index = read_index(data)
+    assert index.forms.tolist() == [1, 0] * 3
+    assert index.faults == ()
+    source = ProcessSource(pickle.loads(pickle.dumps(index)))
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: (read.append(args[1]), pread(*args))[1])
+    for number in (4, 0, 2):
+        expected = mixed_sizes.recording(number, *mixed_sizes.SIZES[number])
+        process = source.process(number)
+        assert isinstance(process, FrameProcess)
+        assert process.tags == expected.tags
+        read.clear()
+        assert (process.frame(20) == expected.frame(20)).all()
+        assert len(read) == 1
+        assert read[0] < len(expected.archive) / 2
+        assert replace(pickle.loads(pickle.dumps(process)), extra={}) == expected
+        assert process.extra == {"split": "train"}
+        assert process.archive == expected.archive
+        members = source.members(number)
+        assert shards.encode(shards.decode(members)) == members  # nothing is lost or added
+        assert {"frames", "height", "width", "stages"} <= shards.record_of(members).keys()
+    with pytest.raises(TypeError, match="no place in shards"):
+        shards.encode(object())
+
+
+def test_a_state_that_changes_behind_the_manifests_back_is_noticed_and_others_are_not_lost(tmp_path: Path) -> None:
+    data = mixed_sizes.write(tmp_path / "set", 4, recordings=2)
+    before = read_index(data)
+    process = ProcessSource(before).process(2)
+    content = bytearray((data / "00000.tar").read_bytes())
+    content[before.offsets[2, 0] + process.frames._index.begins[5] + 10] ^= 1
+    (data / "00000.tar").write_bytes(content)
+    damaged = ProcessSource(before).process(2)
+    assert (damaged.frame(20) == mixed_sizes.recording(2, 40, 40).frame(20)).all()
+    with pytest.raises(FaultyData, match=r"^set/00000.tar 0000002: state 5 is not as it was written"):
+        damaged.frame(6)
+    with pytest.raises(FaultyData, match="state 5"):
+        ProcessSource(before).arrays(2)
+    after = read_index(data)
+    assert after.keys.tolist() == ["0000000", "0000001", "0000003"]
+    assert any("frames.zip is damaged: state 5" in str(fault) for fault in after.faults)
+    content[before.offsets[2, 0] + 60] ^= 1  # in the index itself
+    (data / "00000.tar").write_bytes(content)
+    with pytest.raises(FaultyData, match="has changed since it was indexed"):
+        ProcessSource(before).process(2)
+    with pytest.raises(FaultyData, match="has changed since it was indexed"):
+        ProcessSource(before).members(2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda members: members | {"json": members["json"].replace(b'"frames": 4', b'"frames": 5')}, "states of"),
+        (lambda members: members | {"json": members["json"].replace(b'"height": ', b'"height": 1')}, "states of"),
+        (lambda members: members | {"frames.zip": members["frames.zip"][:-30000]}, "frames.zip is damaged"),
+        (lambda members: members | {"frames.zip": b""}, "frames.zip is damaged: its states have no index"),
+        (lambda members: {"frames.zip": members["frames.zip"]}, "has no json"),
+    ],
+)
+def test_damaged_samples_of_states_are_named(tmp_path: Path, spoil, told: str) -> None:  # type: ignore[no-untyped-def]
+    data = mixed_sizes.write(tmp_path / "set", 2, recordings=2, sizes=((64, 64),))
+    mixed_sizes.rewrite(data, 0, lambda key, members: spoil(members) if key == "0000000" else members)
+    index = read_index(data)
+    assert index.keys.tolist() == ["0000001"]
+    (fault,) = index.faults
+    assert told in fault.reason
+    assert fault.key == "0000000"
 
 
 def test_an_index_is_kept_and_only_changed_shards_are_read_again(

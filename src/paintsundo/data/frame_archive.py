@@ -90,8 +90,9 @@ class FrameArchive:
 
     @cached_property
     def _index(self) -> _Index:
+        text = self.index_bytes
         try:
-            return _Index.read(self.index_bytes)
+            return _Index.read(text)
         except (KeyError, TypeError, ValueError) as error:
             raise self.damaged(f"the index of its states is damaged ({type(error).__name__}: {error})") from error
 

@@ -83,7 +83,8 @@ def frame_process(frames: FrameArchive, record: dict[str, Any]) -> FrameProcess:
 
 def _metadata(record: dict[str, Any]) -> dict[str, Any]:
     """What a process is made of besides its pictures."""
-    extra = {name: value for name, value in record.items() if name not in (*RECORD, "stages", "frames", "tags")}
+    known = {*RECORD, "stages", "frames", "tags", "height", "width"}
+    extra = {name: value for name, value in record.items() if name not in known}
     return {**{name: record[name] for name in RECORD}, "tags": tuple(record["tags"]), "extra": extra}
 
 

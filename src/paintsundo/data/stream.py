@@ -39,7 +39,8 @@ class PictureReader:
     """States or clips as pictures.
 
     `read` gives StateSample or ClipSample rows. `collate` gives {"states", "finished" uint8 (B, 3, H, W),
-    "operation_steps" int64 (B,)} or {"clips" uint8 (B, T, 3, H, W), finished end first}, and "tags", "keys".
+    "operation_steps" int64 (B,)} or {"clips" uint8 (B, T, 3, H, W), finished end first, "works" float32 (B, T),
+    "strides" int64 (B,)}, and "tags", "keys".
     """
 
     def __init__(self, source: ProcessSource, rule: StateRule | ClipRule) -> None:
@@ -54,7 +55,12 @@ class PictureReader:
     def collate(self, rows: Sequence[Any]) -> Batch:
         batch: Batch = {"tags": [list(row.tags) for row in rows], "keys": [row.key for row in rows]}
         if isinstance(self.rule, ClipRule):
-            return {"clips": torch.stack([_planes(row.states) for row in rows]), **batch}
+            return {
+                "clips": torch.stack([_planes(row.states) for row in rows]),
+                "works": torch.from_numpy(np.stack([row.works for row in rows])).float(),
+                "strides": torch.tensor([row.stride for row in rows]),
+                **batch,
+            }
         return {
             "states": _planes([row.state for row in rows]),
             "finished": _planes([row.finished for row in rows]),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paintsundo.data.shards import different_sizes
 from paintsundo.errors import UserError
 
 _SHIFT = 32768
@@ -57,7 +58,7 @@ class ProcessBank:
         total = sum(len(pictures) for pictures, _, _ in loaded)
         sizes = {pictures.shape[2:4] for pictures, _, _ in loaded}
         if len(sizes) > 1:
-            raise UserError(f"the data sets have pictures of different sizes: {sorted(sizes)}")
+            raise UserError(different_sizes("the data", sorted(sizes)))
         height, width = loaded[0][0].shape[2:4]
         joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8, device=device)
         reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16, device=device)

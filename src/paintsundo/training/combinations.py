@@ -99,11 +99,15 @@ def _check_loader(options: TrainOptions) -> None:
             "change one"
         )
     stream = data.loader == "stream"
-    for name in ("buckets", "cache"):
+    for name in ("buckets", "cache", "steps"):
         if getattr(data, name) is not None and not stream:
             raise UserError(f"data.{name} is for shards read as they are needed: say data.loader=stream too")
     if data.states_per_process > 1 and not stream:
         raise UserError("data.states_per_process is for shards read as they are needed: say data.loader=stream too")
+    if data.steps == "states" and data.cache is not None:
+        raise UserError("data.cache keeps states at equal distances in work: say data.steps=uniform or data.cache=null")
+    if module in VIDEO and data.steps not in (None, "uniform", "states"):
+        raise UserError(f"data.steps is {data.steps}: clips are drawn uniform or by states")
     multiple = VIDEO_MULTIPLE if module in VIDEO else PICTURE_MULTIPLE
     for height, width in data.buckets or []:
         if height % multiple or width % multiple:

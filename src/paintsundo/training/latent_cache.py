@@ -266,7 +266,7 @@ class LatentCache:
         def decode(index: int) -> _States:
             process, bucket = source.process(index), self._bucket(source, index)
             works = self.recipe.works(str(source.index.hashes[index]))
-            pictures = np.stack([fitted(process.state(work), bucket) for work in works.tolist()])
+            pictures = np.stack([fitted(state, bucket) for state in process.film(works.tolist())])
             return _States(index, bucket, torch.from_numpy(pictures).permute(0, 3, 1, 2), process.tags)
 
         rest = iter(todo)

@@ -169,7 +169,7 @@ class MultiFrameModule(DiffusionModule):
         return self.image_encoder(pictures[:, :, None])[:, 0]
 
     def stream_rule(self) -> ClipRule:
-        return ClipRule(self.frames, self.span)
+        return ClipRule(self.frames, self.span, strides=tuple(self.strides))
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> LatentClips:
         return LatentClips(self.grid, batch_size, self.frames, self.strides)

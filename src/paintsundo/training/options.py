@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from paintsundo.errors import UserError
 from paintsundo.settings import as_schema, one_line
 
+STEPS = ("uniform", "blank_heavy", "states")
 STRATEGIES = ("one", "ddp", "zero1", "zero2", "zero3", "fsdp2")
 # The widest relative deviation of a power-function profile is that of a uniform one, 1/√12 (Karras et al. 2024).
 WIDEST_STD = 12**-0.5
@@ -102,6 +103,7 @@ class DataOptions:
     on_fault: str = "skip"
     max_faults: float = 0.01
     states_per_process: int = 1
+    steps: Any = None
 
 
 @dataclass
@@ -241,6 +243,8 @@ def _check_data(data: DataOptions) -> None:
     _at_least("data.states_per_process", data.states_per_process, 1)
     if not 0 <= data.max_faults <= 1:
         raise UserError(f"data.max_faults is {data.max_faults}: a share from 0 to 1 is needed")
+    if not (data.steps is None or data.steps in STEPS or isinstance(data.steps, list)):
+        raise UserError(f"data.steps is {data.steps}: choose {', '.join(STEPS)}, a list of weights, or null")
     for bucket in data.buckets or []:
         if len(bucket) != 2 or min(bucket) < 1:
             raise UserError(f"data.buckets has {list(bucket)}: each must be [height,width] in pixels")

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,8 @@ def _stream(
     rule = module.stream_rule()
     if rule is None:
         raise UserError("this model trains on data that is all on the device: say data.loader=resident")
+    if data.steps is not None:
+        rule = replace(rule, steps=data.steps)
     index = read_indexes(folders, "train", data.limit, progress=rank == 0)
     if not len(index):
         raise UserError(f"{', '.join(folders)}: no sample of the split train can be read")
