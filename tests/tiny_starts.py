@@ -26,11 +26,15 @@ SIZES = ((64, 64), (64, 128))
 
 
 def write_data(folder: Path, count: int = 7, sizes: tuple = SIZES, per_shard: int = 3) -> list[str]:
-    """Write processes to train on, whose sizes take turns, and two held out; returns the arguments that name them."""
+    """Write processes to train on, whose sizes take turns, some of states as they were seen, and two held out; returns
+    the arguments that name them.
+    """
     folder.mkdir(parents=True)
     writer = shards.ShardWriter(folder, per_shard)
     for number in range(count):
-        process = mixed_sizes.drawing(number, *sizes[number % len(sizes)], stages=2 + number % 2)
+        size = sizes[number % len(sizes)]
+        staged = mixed_sizes.drawing(number, *size, stages=2 + number % 2)
+        process = mixed_sizes.recording(number, *size) if number % 3 == 2 else staged
         writer.write(shards.encode(process, split="train"), "train")
     for number in (1000, 1001):
         writer.write(shards.encode(mixed_sizes.drawing(number, *sizes[0]), split="validation"), "validation")

@@ -20,7 +20,7 @@ from paintsundo.errors import UserError
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return mixed_sizes.write(tmp_path / "set", 17)
+    return mixed_sizes.write(tmp_path / "set", 17, recordings=5)
 
 
 def stream_of(
@@ -118,6 +118,31 @@ def test_rows_that_share_a_process_are_different_states_decoded_once(
     for batch in batches:
         assert len(set(batch["keys"])) == 1
         assert len(set(batch["operation_steps"].tolist())) == 4
+
+
+@pytest.mark.parametrize("rule", [StateRule("states"), ClipRule(4, steps="states")])
+def test_states_as_they_were_seen_are_drawn_the_same_in_every_run(data: Path, rule: StateRule | ClipRule) -> None:
+    whole = first(stream_of(data, rule, repeats=2), 9)
+    assert_same(first(stream_of(data, rule, repeats=2, start=4), 5, workers=2), whole[4:])
+    if isinstance(rule, ClipRule):
+        strides = torch.cat([batch["strides"] for batch in whole]).tolist()
+        keys = [key for batch in whole for key in batch["keys"]]
+        seen = {bool(stride) for stride, key in zip(strides, keys, strict=True) if int(key[-7:]) % 5 == 0}
+        assert seen == {True}
+        assert 0 in strides  # processes of stages have no such states
+
+
+def test_a_damaged_state_is_named_and_its_sample_replaced(data: Path) -> None:
+    stream = stream_of(data, max_faults=0.5)
+    place = stream.plan.entries.offsets[5, 0] + ProcessSource(stream.plan.entries).process(5).frames._index.begins[-1]
+    content = bytearray((data / "00001.tar").read_bytes())
+    content[place + 20] ^= 1
+    (data / "00001.tar").write_bytes(content)
+    batches = first(stream, 30)
+    named = [fault for batch in batches for fault in batch["faults"]]
+    assert {(fault["shard"], fault["key"]) for fault in named} == {("set/00001.tar", "0000005")}
+    assert "state 39 is not as it was written (checksum)" in named[0]["reason"]
+    assert not any("0000005" in key for batch in batches for key in batch["keys"])
 
 
 def test_a_process_met_again_shows_other_states(data: Path) -> None:

@@ -65,7 +65,7 @@ def encoders() -> Encoders:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return mixed_sizes.write(tmp_path / "set", 11)
+    return mixed_sizes.write(tmp_path / "set", 11, recordings=4)
 
 
 def source_of(data: Path) -> ProcessSource:
