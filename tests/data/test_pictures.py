@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from paintsundo.data import segments
-from paintsundo.data.inspection import changed_shares
 from paintsundo.data.pictures import ink_of, picture_process, read_picture
+from paintsundo.data.report.change import changed_shares
 from paintsundo.data.svg_art import UnusableArt
 
 

@@ -8,14 +8,15 @@ import pytest
 from paintsundo.data import commands, shards
 from paintsundo.data.__main__ import main
 from paintsundo.data.build import BuildSettings, build
-from paintsundo.data.inspection import faults_of, statistics
+from paintsundo.data.inspection import faults_of
 from paintsundo.data.process import NEVER
+from paintsundo.data.report.statistics import statistics
 from paintsundo.data.svg import svg_process
 from paintsundo.errors import UserError
 
 
 def make(art: Path, output: Path, **options: object) -> dict:
-    settings = BuildSettings("svg", str(art), str(output), size=64, workers=1)
+    settings = BuildSettings("svg", str(art), str(output), size=64, workers=0)
     for name, value in options.items():
         setattr(settings, name, value)
     return build(settings, progress=False)
@@ -89,7 +90,7 @@ def test_pictures_are_built_with_crops(landscape: np.ndarray, tmp_path: Path) ->
 
     (tmp_path / "in").mkdir()
     Image.fromarray(landscape).save(tmp_path / "in" / "hills.png")
-    manifest = make(tmp_path / "in", tmp_path / "set", source="pictures", crops=3)
+    manifest = make(tmp_path / "in", tmp_path / "set", source={"name": "pictures", "crops": 3})
     assert manifest["samples"] == 3
     assert manifest["stages"]["line"] == 3
 
@@ -147,27 +148,28 @@ def test_show_and_stats(art_folder: Path, tmp_path: Path, capsys: pytest.Capture
 
     make(art_folder, tmp_path / "set")
     sheet = tmp_path / "sheet.png"
-    arguments = [f"input={tmp_path / 'set'}", f"output={sheet}", "states=5", "side=40", "count=2"]
+    arguments = [f"input={tmp_path / 'set'}", f"output={sheet}", "states=5", "side=40", "count=2", "captions=false"]
     assert main(["show", *arguments]) == 0
-    assert Image.open(sheet).size == (5 * 42, 2 * 42)
+    assert Image.open(sheet).size == (5 * 42 + 2, 2 * 42 + 2)
     capsys.readouterr()
-    assert main(["stats", f"input={tmp_path / 'set'}"]) == 0
+    assert main(["stats", f"input={tmp_path / 'set'}", "json=true"]) == 0
     numbers = json.loads(capsys.readouterr().out)
-    assert numbers == statistics(tmp_path / "set")
+    assert numbers == json.loads(json.dumps(statistics(tmp_path / "set")))
     assert numbers["samples"] == 2
     assert 0 < numbers["change"]["largest_step_share_of_canvas"] < 0.2
 
 
 def test_command_line_statuses(art_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "été (1), set"
-    arguments = ["build", "source=svg", f"input={art_folder}", f"output={output}", "size=64", "workers=1"]
+    arguments = ["build", "source=svg", f"input={art_folder}", f"output={output}", "size=64", "workers=0"]
     assert main(arguments) == 0
-    assert main(arguments) == 2  # there is one already
+    assert main(arguments) == 0  # it is kept
+    assert main([*arguments, "seed=1"]) == 2  # another one is there
     assert main([*arguments, "overwrite=true"]) == 0
     lonely = tmp_path / "lonely"
     lonely.mkdir()
     (lonely / "broken.svg").write_text("<svg")
-    empty = [*arguments[:2], f"input={lonely}", f"output={tmp_path / 'none'}", "workers=1"]
+    empty = [*arguments[:2], f"input={lonely}", f"output={tmp_path / 'none'}", "workers=0"]
     assert main(empty) == 2
     assert json.loads((tmp_path / "none" / "rejected.jsonl").read_text())["reason"].startswith("not well-formed")
     for wrong in (
@@ -176,7 +178,7 @@ def test_command_line_statuses(art_folder: Path, tmp_path: Path, capsys: pytest.
         [*arguments, "overwrite=true", "size=7"],
         [*arguments, "overwrite=true", "colour=red"],
         [*arguments, "overwrite=true", "splits=all"],
-        [*arguments, "overwrite=true", "workers=0"],
+        [*arguments, "overwrite=true", "workers=-1"],
         ["build", "source=mp4", f"input={art_folder}", f"output={tmp_path / 'x'}"],
         ["show", f"input={output}"],
         ["show", f"input={output}", "output=x.png", "count=none"],
@@ -190,4 +192,4 @@ def test_command_line_statuses(art_folder: Path, tmp_path: Path, capsys: pytest.
         assert not [line for line in error if "Traceback" in line]
     assert main([]) == 2
     assert main(["help"]) == 0
-    assert set(commands.COMMANDS) == {"build", "check", "show", "stats", "fetch"}
+    assert set(commands.COMMANDS) == {"build", "check", "repair", "split", "show", "stats", "fetch"}

@@ -7,7 +7,7 @@ import resvg_py
 from PIL import Image
 
 from paintsundo.data.compose import background, compose
-from paintsundo.data.inspection import changed_shares
+from paintsundo.data.report.change import changed_shares
 from paintsundo.data.scene import Placed, Scene
 from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import scene_process, svg_process

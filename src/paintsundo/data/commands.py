@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from paintsundo import settings
-from paintsundo.data import build as building
 from paintsundo.data import shards
+from paintsundo.data.report.commands import show, stats
 from paintsundo.errors import UserError
+
+_BUILD_TEXTS = ("input", "output", "sets", "splits", "tagger", "licence", "author")  # values that are taken literally
 
 
 def build(arguments: Sequence[str]) -> int:
     """Exit 0 if anything was kept, 2 if nothing."""
-    config = settings.compose("build", arguments, ("input", "output", "sets", "splits"))
-    given = {name: config[name] for name in building.BuildSettings.__dataclass_fields__ if name in config}
-    given |= {"source": config.source.name, "crops": config.source.get("crops", 1)}
-    given["work_shares"] = {config.source.name: config.source.work_shares}
-    manifest = building.build(settings.as_schema(OmegaConf.create(given), building.BuildSettings))
-    speed = manifest["samples"] / max(manifest["seconds"], 1e-9)
-    print(
-        f"{manifest['samples']} processes kept, {manifest['rejected']} rejected, "
-        f"in {manifest['seconds']:.0f} s ({speed:.1f} a second): {config.output}"
-    )
-    return 0 if manifest["samples"] else 2
+    from paintsundo.data.build import BuildSettings
+    from paintsundo.data.build import build as built
+
+    config = settings.compose("build", [_by_new_name(word) for word in arguments], _BUILD_TEXTS)
+    chosen = settings.as_schema(config, BuildSettings)
+    found = built(chosen)
+    if chosen.shard is not None:
+        rest = f"; {found['missing_shards']} shards are missing" if found["missing_shards"] else ""
+        print(f"shard {chosen.shard}: {found['samples']} processes kept, {found['rejected']} rejected{rest}")
+        return 0
+    if found.get("kept"):
+        print(f"{chosen.output} is finished, with these settings from this input: {_counted(found)}; it is kept")
+    else:
+        speed = found["samples"] / max(found["seconds"], 1e-9)
+        print(f"{_counted(found)}, in {found['seconds']:.0f} s ({speed:.1f} a second): {chosen.output}")
+    return 0 if found["samples"] else 2
+
+
+def _by_new_name(word: str) -> str:
+    """Options of sources as they were called when they stood beside the common ones."""
+    name, equals, value = word.partition("=")
+    name = re.sub(r"^work_shares\.(svg|pictures)\.", "source.work_shares.", name)
+    return f"{'source.crops' if name == 'crops' else name}{equals}{value}"
+
+
+def _counted(manifest: Mapping[str, Any]) -> str:
+    return f"{manifest['samples']} processes kept, {manifest['rejected']} rejected"
 
 
 def options(arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None) -> dict[str, str]:
     """name=value words as a mapping, values literal. Raises UserError for unknown or missing names."""
     found = {name: str(value) for name, value in defaults.items() if value is not None}
+    if "data" in required and "input" not in (*required, *defaults):  # its former name
+        arguments = [re.sub(r"^\s*input=", "data=", word) for word in arguments]
     literals, others = settings.split_literals(arguments, {*required, *defaults})
     if others:
         known = ", ".join([*required, *defaults])
@@ -55,41 +71,61 @@ def whole(found: dict[str, str], name: str, least: int = 1) -> int:
     return value
 
 
-def show(arguments: Sequence[str]) -> int:
-    """Write a contact sheet: one row per process."""
-    from paintsundo.data.sheet import contact_sheet
-
-    found = options(arguments, ("input", "output"), count=12, states=12, side=128, first=0)
-    first, count = whole(found, "first", 0), whole(found, "count")
-    processes = list(islice(shards.read_processes(found["input"]), first, first + count))
-    if not processes:
-        raise UserError(f"{found['input']} has no process number {first}")
-    sheet = contact_sheet(processes, whole(found, "states", 2), whole(found, "side", 8))
-    sheet.save(found["output"])
-    print(f"{len(processes)} processes: {found['output']}")
-    return 0
-
-
 def check(arguments: Sequence[str]) -> int:
     """Exit 0 when every sample is sound, 2 otherwise; faults are listed."""
     from paintsundo.data.inspection import faults_of
 
-    found = options(arguments, ("input",))
+    found = options(arguments, ("data",))
     faults = 0
-    for fault in faults_of(Path(found["input"])):
+    for fault in faults_of(Path(found["data"])):
         faults += 1
         print(fault)
-    samples = shards.read_manifest(found["input"])["samples"]
-    print(f"{samples} samples, {faults} faults: {found['input']}")
+    samples = shards.read_manifest(found["data"])["samples"]
+    print(f"{samples} samples, {faults} faults: {found['data']}")
     return 2 if faults else 0
+
+
+def repair(arguments: Sequence[str]) -> int:
+    """Mend damaged shards; exit 0 when nothing is lost, 2 otherwise."""
+    from paintsundo.data.making.folder import Folder
+    from paintsundo.data.making.repair import DAMAGED
+    from paintsundo.data.making.repair import repair as mended
+
+    found = options(arguments, ("data",), input=None, workers=None)
+    workers = whole(found, "workers", 0) if "workers" in found else None
+    shards_mended = lost = 0
+    for shard in mended(Folder(found["data"]), found.get("input"), workers):
+        shards_mended += 1
+        lost += shard.lost
+        how = "drawn again" if not shard.why else f"{shard.lost} samples lost, not drawn again: {shard.why}"
+        print(f"{shard.file}: {how}")
+    kept = f"; what was damaged lies in {Path(found['data']) / DAMAGED}" if lost else ""
+    print(f"{shards_mended} shards mended, {lost} samples lost{kept}: {found['data']}")
+    return 2 if lost else 0
+
+
+def split(arguments: Sequence[str]) -> int:
+    """Show how a data set is split by subject; with output= write it split anew."""
+    from paintsundo.data.resplit import SplitTable, resplit
+
+    found = options(arguments, ("data",), output=None, validation=None, test=None, seed=None)
+    if "output" not in found:
+        if set(found) != {"data"}:
+            raise UserError("validation=, test= and seed= split into a new data set: say output=…")
+        print(SplitTable.of(Path(found["data"])))
+        return 0
+    shares = {name: share(found, name) if name in found else None for name in ("validation", "test")}
+    seed = whole(found, "seed", 0) if "seed" in found else None
+    print(resplit(Path(found["data"]), Path(found["output"]), shares["validation"], shares["test"] or 0.0, seed))
+    return 0
 
 
 def stats(arguments: Sequence[str]) -> int:
     """Print numbers about a data set as JSON."""
     from paintsundo.data.inspection import statistics
 
-    found = options(arguments, ("input",))
-    print(json.dumps(statistics(Path(found["input"])), indent=1, ensure_ascii=False))
+    found = options(arguments, ("data",))
+    print(json.dumps(statistics(Path(found["data"])), indent=1, ensure_ascii=False))
     return 0
 
 
@@ -108,6 +144,8 @@ def fetch(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "build": build,
     "check": check,
+    "repair": repair,
+    "split": split,
     "show": show,
     "stats": stats,
     "fetch": fetch,

@@ -1,21 +1,15 @@
-"""Checks and numbers of a data set."""
+"""Checks of a data set."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from paintsundo.data import shards
-from paintsundo.data.process import DrawingProcess
 from paintsundo.data.splits import is_reserved
 from paintsundo.errors import UserError
-
-STEPS = 50  # states compared when change is measured
 
 
 def faults_of(dataset: Path) -> Iterator[str]:
@@ -70,50 +64,3 @@ def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> It
     for subject in subjects:
         if split != "test" and seen.setdefault(subject, split) != split:
             yield f"subject {subject}: in {seen[subject]} and in {split}"
-
-
-def changed_shares(process: DrawingProcess, steps: int = STEPS) -> np.ndarray:
-    """Share of the canvas that changes from each of `steps` + 1 evenly spaced states to the next:
-    (steps,).
-    """
-    film = process.film(np.linspace(0, 1, steps + 1))
-    return np.asarray((film[1:] != film[:-1]).any(axis=3).mean(axis=(1, 2)))
-
-
-def statistics(dataset: Path, sampled: int = 200) -> dict[str, Any]:
-    """Counts of everything, and measures of change on the first `sampled` processes."""
-    manifest = shards.read_manifest(dataset)
-    counts: dict[str, Counter[str]] = {name: Counter() for name in ("stages", "sets", "licences", "tags")}
-    subjects = set()
-    largest, most, total = [], [], []
-    for number, process in enumerate(shards.read_processes(dataset)):
-        counts["stages"]["+".join(span.name for span in process.spans())] += 1
-        counts["sets"].update({name.split("/")[0] for name in process.source.split("+")})
-        counts["licences"].update(filter(None, process.licence.split("; ")))
-        counts["tags"].update(process.tags)
-        subjects.add(process.subject)
-        if number < sampled:
-            shares = changed_shares(process)
-            largest.append(shares.max())
-            most.append(np.sort(shares)[-5:].sum() / shares.sum())
-            total.append(shares.sum())
-    return {
-        "samples": manifest["samples"],
-        "splits": manifest["splits"],
-        "rejected": manifest["rejected"],
-        "size": manifest["size"],
-        "bytes": sum(shard["bytes"] for shard in manifest["shards"]),
-        "subjects": len(subjects),
-        "stage_orders": dict(counts["stages"].most_common()),
-        "sets": dict(counts["sets"].most_common()),
-        "licences": dict(counts["licences"].most_common()),
-        "tags": dict(counts["tags"].most_common(40)),
-        "different_tags": len(counts["tags"]),
-        "change": {
-            "processes_measured": len(largest),
-            "steps": STEPS,
-            "painted_area_in_canvases": round(float(np.mean(total)), 4),
-            "largest_step_share_of_canvas": round(float(np.mean(largest)), 4),
-            "share_of_change_in_the_five_largest_steps": round(float(np.mean(most)), 4),
-        },
-    }

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from paintsundo.data.behaviours.colours import colour_curves
-from paintsundo.data.behaviours.options import Behaviour, BehaviourOptions
+from paintsundo.data.behaviours.options import OPERATIONS, Behaviour, BehaviourOptions
 from paintsundo.data.behaviours.redrawing import ERASING, second_thoughts, transform
 from paintsundo.data.behaviours.viewing import flip, visibility
 from paintsundo.data.moves import OPERATION, Move, join, metadata, moves_of, settle, spans, staged
 from paintsundo.data.staged import StagedProcess
 
-__all__ = ["WORK_RULE", "Behaviour", "BehaviourOptions", "apply"]
+__all__ = ["OPERATIONS", "WORK_RULE", "Behaviour", "BehaviourOptions", "apply"]
 
 Made = tuple[list[Move], dict[str, Any]] | None
 Function = Callable[[list[Move], np.random.Generator, float, int], Made]

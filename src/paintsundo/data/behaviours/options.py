@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from paintsundo.errors import UserError
 
+OPERATIONS = ("transform", "undo", "erase", "hide", "show", "colours", "flip")  # names of the stages that are added
+
 
 @dataclass
 class Behaviour:
