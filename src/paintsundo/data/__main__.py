@@ -17,8 +17,10 @@ USAGE = """usage: python -m paintsundo.data COMMAND name=value ...
   repair data=DATASET [input= workers=]   draw damaged shards again, or keep what is sound of them
   split  data=DATASET                     the split by subject
          [output=DATASET validation= test= seed=: write it split anew]
-  show   data=DATASET output=FILE.png     contact sheet of processes [count= states= side= first=]
-  stats  data=DATASET                     numbers about a data set
+  show   data=DATASET output=FILE         .png: contact sheet [count= states= side= first= split= captions=]
+         .mp4: film of process first=, operation step and stages beneath [frames= fps= side=]
+         .html: report of the whole data set [count= workers=]; overwrite=true replaces FILE
+  stats  data=DATASET                     numbers about a data set [json=true|FILE sampled= workers=]
   fetch  output=FOLDER                    gather openly licensed art as archives [downloads=FOLDER sets=]"""
 
 
