@@ -1,0 +1,143 @@
+"""The canvas of each frame brought to one size and place, whatever the view."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from paintsundo.data.process import Picture
+from paintsundo.data.recording.canvas import Corners
+from paintsundo.data.recording.views import Matrix, follow, identity
+
+LEVELS = 12  # within which a pixel seen in another view is the one known already
+SLACK = 0.5  # share of the contrast around a pixel that inexact views may add to this
+FINEST = 8  # samples a pixel and direction in scaling down
+FAR = 6.0  # pixels by which a view may be corrected
+WHITE = 150  # paper at least this light counts as white in front of a camera
+
+
+class Extractor:
+    """Brings frames of full size to the canvas (height, width).
+
+    Args:
+        corners: of the canvas at the beginning, in pixels of the frame.
+        size: (height, width) of the extracted canvas.
+        straight: whether the canvas is parallel to the frame.
+        camera: whether the view trembles and light changes, so that each frame needs its own alignment.
+    """
+
+    def __init__(self, corners: Corners, size: tuple[int, int], straight: bool, camera: bool) -> None:
+        self.corners, self.size, self.straight, self.camera = corners, size, straight, camera
+        height, width = size
+        own = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) - 0.5
+        self.place = cv2.getPerspectiveTransform(own, (corners - 0.5).astype(np.float32)).astype(np.float64)
+        self.known: Picture | None = None
+        self.light: NDArray[np.float32] | None = None  # of the blank paper: factors (H, W, 3) that make it even
+        self._corrected: dict[bytes, NDArray[np.float64]] = {}
+
+    def see(
+        self, frame: Picture, matrix: Matrix, window: NDArray[np.uint8] | None = None
+    ) -> tuple[Picture, NDArray[np.bool_]]:
+        """The canvas (H, W, 3) of a frame and where it is seen (H, W).
+
+        Args:
+            frame: uint8, full size.
+            matrix: pixels of the frame at the beginning -> pixels of this frame.
+            window: 255 where the screen may show the canvas, of the frame's shape; None: anywhere.
+        """
+        still = np.array_equal(matrix, identity())
+        if still and not self.camera:
+            picture = self._direct(frame) if self.straight else self._warped(frame, self.place)
+            self.known = picture
+            return picture, np.ones(self.size, bool)
+        place = np.vstack([matrix, [0, 0, 1]]) @ self.place
+        key = np.ascontiguousarray(matrix).tobytes()
+        if key in self._corrected:
+            place = place @ self._corrected[key]
+        picture, seen = self._warped(frame, place), self._seen(frame, place, window)
+        if self.known is not None and key not in self._corrected:
+            change = follow(self.known, picture, seen.astype(np.uint8) * 255, 15)
+            if change is not None and _reach(change, self.size) < FAR:
+                correction = np.vstack([change, [0, 0, 1]])
+                place = place @ correction
+                picture, seen = self._warped(frame, place), self._seen(frame, place, window)
+                if not self.camera:
+                    self._corrected[key] = correction
+        if self.light is not None:
+            picture = np.clip(picture * self.light + 0.5, 0, 255).astype(np.uint8)
+        if self.known is None:
+            self.known = picture
+            return picture, seen
+        if self.camera:
+            picture = self._even(picture, seen)
+        picture = np.where((same(picture, self.known) | ~seen)[..., None], self.known, picture)
+        self.known = picture
+        return picture, seen
+
+    def flatten(self, blank: Picture) -> None:
+        """Take the blank paper of a camera's frame (H, W, 3) for evenly lit, and white if it is about white."""
+        side = 2 * (min(self.size) // 16) + 1
+        smooth = cv2.GaussianBlur(cv2.medianBlur(blank, 5), (side, side), 0).astype(np.float32)
+        paper = np.median(smooth.reshape(-1, 3), axis=0)
+        target = np.full(3, 255.0) if paper.min() > WHITE and np.ptp(paper) < 0.2 * paper.max() else paper
+        self.light = (target / np.maximum(smooth, 1)).astype(np.float32)
+
+    def _direct(self, frame: Picture) -> Picture:
+        left, top = np.round(self.corners.min(axis=0)).astype(int)
+        right, bottom = np.round(self.corners.max(axis=0)).astype(int)
+        part = frame[top:bottom, left:right]
+        height, width = self.size
+        smaller = part.shape[0] * part.shape[1] > height * width
+        return np.asarray(
+            cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        )
+
+    def _warped(self, frame: Picture, place: NDArray[np.float64]) -> Picture:
+        """Sampled several times a pixel where the frame shows the canvas larger."""
+        height, width = self.size
+        fine = self._fineness(place)
+        within = np.array([[1 / fine, 0, 0.5 / fine - 0.5], [0, 1 / fine, 0.5 / fine - 0.5], [0, 0, 1]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        size = (width * fine, height * fine)
+        found = cv2.warpPerspective(frame, place @ within, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(found if fine == 1 else cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA))
+
+    def _fineness(self, place: NDArray[np.float64]) -> int:
+        height, width = self.size
+        own = np.array([[(0, 0), (width, 0), (width, height), (0, height)]], np.float64)
+        area = abs(cv2.contourArea(cv2.perspectiveTransform(own, place)[0].astype(np.float32)))
+        return int(np.clip(math.ceil(math.sqrt(area / (height * width)) - 0.05), 1, FINEST))
+
+    def _seen(self, frame: Picture, place: NDArray[np.float64], window: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+        mask = np.full(frame.shape[:2], 255, np.uint8) if window is None else window.copy()
+        mask[0], mask[-1], mask[:, 0], mask[:, -1] = 0, 0, 0, 0
+        height, width = self.size
+        found = cv2.warpPerspective(mask, place, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        return np.asarray(cv2.erode((found > 250).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0)
+
+    def _even(self, picture: Picture, seen: NDArray[np.bool_]) -> Picture:
+        """Brightness and tint as in the frame before: the median change of what is about the same."""
+        assert self.known is not None
+        near = seen & (cv2.absdiff(picture, self.known).max(axis=2) < 40) & (self.known.min(axis=2) > 40)
+        if near.sum() < 0.2 * near.size:
+            return picture
+        gain = np.median(self.known[near].astype(np.float32) / np.maximum(picture[near], 1), axis=0)
+        return np.clip(picture * gain + 0.5, 0, 255).astype(np.uint8)
+
+
+def _reach(change: Matrix, size: tuple[int, int]) -> float:
+    height, width = size
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float64)
+    apart = corners @ (change - identity())[:, :2].T + change[:, 2]
+    return float(np.abs(apart).max())
+
+
+def same(picture: Picture, known: Picture) -> NDArray[np.bool_]:
+    """Pixels (H, W) at which a picture shows what is known, but for noise and views inexact by half a pixel."""
+    around = np.ones((3, 3), np.uint8)
+    contrast = cv2.subtract(cv2.dilate(known, around), cv2.erode(known, around))
+    allowed = cv2.add(cv2.multiply(contrast, np.ones_like(contrast), scale=SLACK), np.full_like(contrast, LEVELS))
+    return np.asarray((cv2.absdiff(picture, known) <= allowed).all(axis=2))

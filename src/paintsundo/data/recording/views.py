@@ -1,0 +1,336 @@
+"""How the canvas is seen in each sample: zoomed, moved, turned or mirrored, or not at all.
+
+A model of the canvas follows the drawing; each sample is explained by the model under the view of the sample before or,
+where that fails, under other views: earlier ones, mirrored ones, and what matching of features proposes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from paintsundo.data.process import Picture
+from paintsundo.data.recording.canvas import Home, different
+from paintsundo.data.recording.spool import Spool
+
+Matrix = NDArray[np.float64]  # (2, 3), pixels at the beginning -> pixels of a sample
+
+EDGE = 30  # levels of contrast that make a pixel part of the drawing's structure
+NEAR = 20  # levels within which a pixel agrees with the model
+KEPT = 0.85  # share of the structure still in its place below which other views are tried
+GAIN = 0.12  # by how much another view must explain more
+GOOD = 0.55  # what a new view must explain at least
+LOST = 0.35  # structure still in its place below which, with LOST_COLOUR, a sample shows something else
+LOST_COLOUR = 0.5
+REMEMBERED = 8  # earlier views tried again
+FEATURES = 600
+SAME = 0.4  # pixels at the canvas' corners within which two views are the same
+SCALES = 0.2, 8.0  # possible enlargement
+ENOUGH = 0.92  # explained: no other view is tried
+CONTENT = 200  # pixels of structure inside the canvas, without which turns and mirroring cannot be told
+
+
+@dataclass(frozen=True)
+class View:
+    """How one sample shows the canvas.
+
+    Attributes:
+        matrix: pixels at the beginning -> pixels of this sample.
+        explained: share of the structure explained, 0 ... 1.
+        shown: whether the canvas is there at all; False for cuts to something else.
+    """
+
+    matrix: Matrix
+    explained: float
+    shown: bool
+
+
+def identity() -> Matrix:
+    """The view of the beginning."""
+    return np.eye(2, 3)
+
+
+def kind(matrix: Matrix) -> dict[str, float | bool]:
+    """Zoom factor, rotation in degrees and whether it mirrors, of a similarity."""
+    turn = matrix[:, :2]
+    mirrored = bool(np.linalg.det(turn) < 0)
+    if mirrored:
+        turn = turn @ np.diag([-1.0, 1.0])
+    angle = float(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
+    return {"zoom": float(np.sqrt(abs(np.linalg.det(turn)))), "degrees": angle, "mirrored": mirrored}
+
+
+def compose(after: Matrix, before: Matrix) -> Matrix:
+    """First `before`, then `after`."""
+    return np.asarray((np.vstack([after, [0, 0, 1]]) @ np.vstack([before, [0, 0, 1]]))[:2])
+
+
+def moved(matrix: Matrix, other: Matrix, points: NDArray[np.float64]) -> float:
+    """How far apart, in pixels, two views bring some points (N, 2), at most."""
+    apart = (points @ (matrix - other)[:, :2].T) + (matrix - other)[:, 2]
+    return float(np.hypot(apart[:, 0], apart[:, 1]).max())
+
+
+class Tracker:
+    """Follows the canvas through the small frames, forward from the blank canvas."""
+
+    def __init__(self, home: Home, first: Picture) -> None:
+        self.home = home
+        self.size = (first.shape[1], first.shape[0])
+        self.background = first.copy()
+        self.model = first.copy()
+        self.inside = home.mask(first.shape[:2])  # type: ignore[arg-type]
+        around = cv2.dilate(self.inside, np.ones((5, 5), np.uint8))
+        self.around = around
+        self.corners = home.corners
+        self.window = self.inside > 0  # where on the screen the canvas may be seen
+        rim = (cv2.dilate(self.inside, np.ones((9, 9), np.uint8)) > 0) & (around == 0)
+        self.surround: NDArray[np.uint8] | None = None
+        if rim.any():
+            colour = np.median(first[rim], axis=0)
+            if (np.abs(first[rim] - colour).max(axis=1) <= NEAR).mean() > 0.7:
+                self.surround = colour.astype(np.uint8)
+        self.views: list[Matrix] = [identity()]
+        self.current = identity()
+        self._features: tuple[NDArray[np.intp], list[object]] | None = None
+        self.updates = 0
+
+    def see(self, frame: Picture) -> View:
+        """The view of the next sample; the model learns what is new in it."""
+        low, high = _range(frame)
+        kept, colour = self._explained(frame, low, high, self.current)
+        if kept < KEPT:
+            best = (self._worth(kept, colour), self.current, kept, colour)
+            for matrix in self._proposals(frame):
+                tried = self._explained(frame, low, high, matrix)
+                worth = self._worth(*tried)
+                if worth > best[0]:
+                    best = worth, matrix, *tried
+                if worth > ENOUGH:
+                    break
+            worth, matrix, other_kept, other_colour = best
+            if other_kept >= GOOD and worth >= self._worth(kept, colour) + GAIN:
+                self._adopt(matrix)
+                kept, colour = other_kept, other_colour
+        if kept < LOST and colour < LOST_COLOUR:
+            return View(self.current, kept, False)
+        self._learn(frame)
+        return View(self.current, kept, True)
+
+    @staticmethod
+    def _worth(kept: float, colour: float) -> float:
+        return 0.7 * kept + 0.3 * colour
+
+    def _explained(self, frame: Picture, low: Picture, high: Picture, matrix: Matrix) -> tuple[float, float]:
+        """Shares 0 ... 1 of the structure, and of all the canvas, that this view explains."""
+        shown = cv2.warpAffine(self.model, matrix, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        foot = cv2.warpAffine(self.around, matrix, self.size, flags=cv2.INTER_NEAREST) > 0
+        screen = (self.inside == 0) & ~different(frame, self.background, NEAR)  # the program's window, on top
+        counted = foot & ~screen
+        bare = (self.inside > 0) & ~foot  # of the canvas' first place: its surroundings show
+        total = int(counted.sum()) + int(bare.sum())
+        if int(counted.sum()) < 0.02 * int((self.inside > 0).sum()):
+            return 0.0, 0.0
+        shown_low, shown_high = _range(shown)
+        wrong = _outside(shown, low, high) | _outside(frame, shown_low, shown_high)
+        edges = (_strong(shown_low, shown_high) | _strong(low, high)) & counted
+        mine = _strong(shown_low, shown_high) & counted
+        bad_bare = 0
+        if self.surround is not None and bare.any():
+            bad_bare = int((np.abs(frame[bare].astype(np.int16) - self.surround).max(axis=1) > NEAR).sum())
+        colour = 1 - (int((wrong & counted).sum()) + bad_bare) / max(1, total)
+        if int(mine.sum()) < 30:
+            return colour, colour
+        recall = 1 - float((wrong & mine).sum()) / float(mine.sum())
+        precision = 1 - float((wrong & edges).sum()) / float(edges.sum())
+        if np.array_equal(matrix, self.current):
+            return recall, colour  # what was drawn anew speaks not against the view of before
+        return 0.5 * (recall + precision), colour
+
+    def _proposals(self, frame: Picture) -> Iterator[Matrix]:
+        """Views that may explain a sample."""
+        refined = self.refined(frame, self.current)
+        if refined is not None:
+            yield refined
+        yield from self.views[::-1]
+        aligned = self._aligned(frame)
+        if aligned is not None:
+            yield aligned
+        if not self._has_content():
+            return
+        for base in (self.current, identity()):
+            for turn in self._turns():
+                yield compose(base, turn)
+        for matrix in self._matched(frame):
+            yield matrix
+            better = self.refined(frame, matrix)
+            if better is not None:
+                yield better
+                again = self.refined(frame, better)
+                if again is not None:
+                    yield again
+
+    def _has_content(self) -> bool:
+        inner = cv2.erode(self.inside, np.ones((9, 9), np.uint8)) > 0
+        return int((_strong(*_range(self.model)) & inner).sum()) >= CONTENT
+
+    def _aligned(self, frame: Picture) -> Matrix | None:
+        """The view of before, shifted and turned so that the pictures correlate best (Evangelidis and Psarakis 2008);
+        of use where there is nothing but the canvas' border to follow.
+        """
+        shown = cv2.warpAffine(self.model, self.current, self.size, borderMode=cv2.BORDER_REPLICATE)
+        foot = cv2.warpAffine(cv2.dilate(self.around, np.ones((7, 7), np.uint8)), self.current, self.size)
+        change = np.eye(2, 3, dtype=np.float32)
+        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+        grey, grey_now = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        try:
+            _, change = cv2.findTransformECC(grey, grey_now, change, cv2.MOTION_EUCLIDEAN, criteria, foot, 5)
+        except cv2.error:  # they do not correlate
+            return None
+        return compose(np.asarray(change, np.float64), self.current)
+
+    def _turns(self) -> Iterator[Matrix]:
+        """Mirrored left to right and top to bottom, and turned by quarters, about the middle of the canvas."""
+        x, y = self.corners.mean(axis=0) - 0.5
+        for a, b, c, d in ((-1, 0, 0, 1), (1, 0, 0, -1), (-1, 0, 0, -1), (0, -1, 1, 0), (0, 1, -1, 0)):
+            yield np.array([[a, b, x - a * x - b * y], [c, d, y - c * x - d * y]], np.float64)
+
+    def _matched(self, frame: Picture) -> Iterator[Matrix]:
+        """Similarities by features of the model and of its mirror image found in the frame."""
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        model = cv2.cvtColor(self.model, cv2.COLOR_RGB2GRAY)
+        screen = ((self.inside == 0) & ~different(frame, self.background, NEAR)).astype(np.uint8)
+        free = (1 - cv2.dilate(screen, np.ones((3, 3), np.uint8)) * (self.inside == 0)) * 255
+        detector = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=0.02)
+        points, marks = detector.detectAndCompute(grey, free.astype(np.uint8))
+        if marks is None or len(points) < 6:
+            return
+        width = self.size[0]
+        mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0]])
+        for flipped in (False, True):
+            picture, mask = (model[:, ::-1], self.inside[:, ::-1]) if flipped else (model, self.inside)
+            own, own_marks = detector.detectAndCompute(np.ascontiguousarray(picture), np.ascontiguousarray(mask))
+            if own_marks is None or len(own) < 6:
+                continue
+            pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(own_marks, marks, k=2)
+            good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < 0.8 * pair[1].distance]
+            if len(good) < 6:
+                continue
+            source = np.array([own[match.queryIdx].pt for match in good])
+            target = np.array([points[match.trainIdx].pt for match in good])
+            matrix, inliers = cv2.estimateAffinePartial2D(
+                source, target, method=cv2.RANSAC, ransacReprojThreshold=2.0, maxIters=4000, confidence=0.999
+            )
+            if matrix is None or int(inliers.sum()) < 6 or not sensible(matrix):
+                continue
+            yield compose(matrix, mirror) if flipped else np.asarray(matrix)
+
+    def refined(self, frame: Picture, matrix: Matrix) -> Matrix | None:
+        """A view made more exact by following points of the model into the frame (Lucas and Kanade)."""
+        shown = cv2.warpAffine(self.model, matrix, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        foot = cv2.warpAffine(self.around, matrix, self.size, flags=cv2.INTER_NEAREST)
+        screen = (self.inside == 0) & ~different(frame, self.background, NEAR)
+        change = follow(shown, frame, np.where(screen, 0, foot).astype(np.uint8))
+        return None if change is None else compose(change, matrix)
+
+    def _adopt(self, matrix: Matrix) -> None:
+        for known in self.views:
+            if moved(matrix, known, self.corners) < SAME:
+                matrix = known
+                break
+        self.views = [known for known in self.views if known is not matrix][-REMEMBERED + 1 :] + [matrix]
+        self.current = matrix
+
+    def _learn(self, frame: Picture) -> None:
+        """Bring what is new in the frame into the model, where the canvas is seen."""
+        if np.array_equal(self.current, identity()):
+            cv2.copyTo(frame, self.inside, self.model)
+            return
+        foot = cv2.warpAffine(self.inside, self.current, self.size, flags=cv2.INTER_NEAREST) > 0
+        shown = cv2.warpAffine(self.model, self.current, self.size, flags=cv2.INTER_LINEAR)
+        outer = foot & (self.inside == 0) & different(frame, self.background, NEAR) & ~different(frame, shown, NEAR)
+        self.window = widened(self.window, outer)
+        seen = (foot & self.window).astype(np.uint8) * 255
+        size = self.size
+        back = cv2.warpAffine(frame, self.current, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        there = cv2.warpAffine(seen, self.current, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) > 250
+        low, high = _range(self.model)
+        back_low, back_high = _range(back)
+        new = (_outside(back, low, high) | _outside(self.model, back_low, back_high)) & there & (self.inside > 0)
+        cv2.copyTo(back, new.astype(np.uint8) * 255, self.model)
+
+
+def widened(window: NDArray[np.bool_], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The smallest box around a window and where else the canvas is seen; single pixels do not count."""
+    if seen.sum() < 50:
+        return window
+    across = np.flatnonzero(seen.sum(axis=0) >= 0.12 * seen.shape[0])
+    down = np.flatnonzero(seen.sum(axis=1) >= 0.12 * seen.shape[1])
+    mine_x, mine_y = np.flatnonzero(window.any(axis=0)), np.flatnonzero(window.any(axis=1))
+    x, y = np.concatenate([across, mine_x]), np.concatenate([down, mine_y])
+    found = np.zeros_like(window)
+    found[y.min() : y.max() + 1, x.min() : x.max() + 1] = True
+    return found
+
+
+def sensible(matrix: Matrix) -> bool:
+    """Whether an enlargement is possible."""
+    return SCALES[0] <= float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))) <= SCALES[1]
+
+
+def follow(before: Picture, after: Picture, mask: NDArray[np.uint8], reach: int = 21) -> Matrix | None:
+    """The similarity that brings most points of one picture to their places in a slightly different one, or None."""
+    first, second = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), cv2.cvtColor(after, cv2.COLOR_RGB2GRAY)
+    points = cv2.goodFeaturesToTrack(first, 300, 0.01, 4, mask=mask)
+    if points is None or len(points) < 8:
+        return None
+    ways = {"winSize": (reach, reach), "maxLevel": 3}
+    there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None, **ways)
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None, **ways)
+    error = np.abs(back - points).reshape(-1, 2).max(axis=1)
+    good = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < 0.5)
+    if good.sum() < 8:
+        return None
+    matrix, inliers = cv2.estimateAffinePartial2D(
+        points.reshape(-1, 2)[good],
+        there.reshape(-1, 2)[good],
+        method=cv2.RANSAC,
+        ransacReprojThreshold=0.7,
+        maxIters=2000,
+        confidence=0.999,
+    )
+    if matrix is None or int(inliers.sum()) < max(8, 0.4 * int(good.sum())) or not sensible(matrix):
+        return None
+    return np.asarray(matrix, np.float64)
+
+
+def _range(picture: Picture) -> tuple[Picture, Picture]:
+    """Lowest and highest values of each pixel and its eight neighbours."""
+    around = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.erode(picture, around)), np.asarray(cv2.dilate(picture, around))
+
+
+def _outside(picture: Picture, low: Picture, high: Picture) -> NDArray[np.bool_]:
+    """Pixels (H, W) that lie outside a range by more than NEAR in some channel."""
+    beyond = cv2.max(cv2.subtract(low, picture), cv2.subtract(picture, high))
+    return np.asarray(cv2.inRange(beyond, (0, 0, 0), (NEAR, NEAR, NEAR)) == 0)
+
+
+def _strong(low: Picture, high: Picture) -> NDArray[np.bool_]:
+    return np.asarray(cv2.inRange(cv2.subtract(high, low), (0, 0, 0), (EDGE, EDGE, EDGE)) == 0)
+
+
+def track(frames: Spool, home: Home) -> tuple[list[View], NDArray[np.uint8]]:
+    """The view of every sample (N), and where on the screen the canvas was seen, 255 (height, width).
+
+    Samples before the blank canvas do not show it.
+    """
+    tracker = Tracker(home, frames[home.start])
+    views = [View(identity(), 0.0, False)] * home.start
+    views.append(View(identity(), 1.0, True))
+    views.extend(tracker.see(frames[number]) for number in range(home.start + 1, len(frames)))
+    return views, tracker.window.astype(np.uint8) * 255

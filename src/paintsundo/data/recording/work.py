@@ -1,0 +1,52 @@
+"""Work as the cumulative changed area, and the states worth keeping."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paintsundo.data.process import Picture
+from paintsundo.data.recording.timeline import to_lab
+
+
+class ChangedArea:
+    """Counts how many pixels change by more than a Lab distance from what they were when they last counted.
+
+    Args:
+        first: uint8 (H, W, 3), the canvas no work was done on.
+        threshold: Lab distance.
+    """
+
+    def __init__(self, first: Picture, threshold: float) -> None:
+        self.threshold = threshold
+        self.total = 0
+        self._last = first.copy()
+        self._lab = to_lab(first)
+
+    def add(self, picture: Picture) -> int:
+        """Take the next state; returns how many pixels changed."""
+        maybe = (picture != self._last).any(axis=2)
+        if not maybe.any():
+            return 0
+        lab = to_lab(picture[maybe])
+        far = ((lab - self._lab[maybe]) ** 2).sum(axis=1) > self.threshold**2
+        changed = np.zeros_like(maybe)
+        changed[maybe] = far
+        count = int(far.sum())
+        self._lab[changed] = lab[far]
+        self._last[changed] = picture[changed]
+        self.total += count
+        return count
+
+
+def rule(threshold: float) -> str:
+    """How the work was counted, in words."""
+    return (
+        f"cumulative changed area: pixels whose CIE Lab colour differs by more than {threshold:g} from when they last "
+        "counted; frames without such change are dropped, and cursors, hands and palettes taken off"
+    )
+
+
+def spread(numbers: int, most: int) -> NDArray[np.intp]:
+    """Which of so many states to keep, evenly, the ends included."""
+    return np.unique(np.round(np.linspace(0, numbers - 1, min(numbers, most))).astype(np.intp))
