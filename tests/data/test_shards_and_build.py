@@ -44,7 +44,7 @@ def test_build_keeps_good_files_and_says_why_others_are_rejected(art_folder: Pat
     reasons = {record["name"]: record["reason"] for record in map(json.loads, lines)}
     bad = {"blank.svg", "broken.svg", "entity.svg"}
     assert {name for name in reasons if name.endswith(".svg")} == bad
-    assert reasons["entity.svg"] == "declares entities"
+    assert "entities" in reasons["entity.svg"]
     composed = {reason for name, reason in reasons.items() if name.startswith("composition")}
     assert composed <= {"no usable element", "fewer than two stages"}  # of refused files and of the blank one
     assert manifest["files_left_out"] == {"test": 1}  # the reserved file

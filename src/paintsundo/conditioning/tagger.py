@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ class Tagger:
         self.size: int = shape[1]
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Tagger:
-        """Load FOLDER/model.onnx and FOLDER/selected_tags.csv.
+    def from_pretrained(cls, folder: str | os.PathLike[str], threads: int = 0) -> Tagger:
+        """Load FOLDER/model.onnx and FOLDER/selected_tags.csv, to run on so many threads (0: one per core).
 
         Raises UserError naming what is missing or unreadable, or if model and list disagree on the number of
         tags.
@@ -58,6 +59,7 @@ class Tagger:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads = threads
         try:
             session = onnxruntime.InferenceSession(
                 str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"]
@@ -89,6 +91,23 @@ class Tagger:
         """Probability of every tag (len(tags),) for one RGB picture (PIL, or uint8 (H, W, 3))."""
         name = self._session.get_outputs()[0].name
         return self._session.run([name], {self._input.name: self.preprocess(image)})[0][0]
+
+    def tags_of(
+        self,
+        images: Sequence[Image.Image | NDArray[np.uint8]],
+        general_threshold: float = 0.35,
+        character_threshold: float = 0.85,
+    ) -> list[list[str]]:
+        """The tags of several pictures, as their prompts have them; in one batch where the model takes batches."""
+        if not images:
+            return []
+        if isinstance(self._input.shape[0], int):
+            rows = [self.probabilities(image) for image in images]
+        else:
+            batch = np.concatenate([self.preprocess(image) for image in images])
+            rows = list(self._session.run([self._session.get_outputs()[0].name], {self._input.name: batch})[0])
+        prompts = [self.prompt(row, general_threshold, character_threshold) for row in rows]
+        return [prompt.split(", ") if prompt else [] for prompt in prompts]
 
     def tag(
         self,

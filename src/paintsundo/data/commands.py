@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from paintsundo import settings
 from paintsundo.data import shards
@@ -71,6 +73,17 @@ def whole(found: dict[str, str], name: str, least: int = 1) -> int:
     return value
 
 
+def share(found: dict[str, str], name: str) -> float:
+    """An option as a share, 0 up to 1."""
+    try:
+        value = float(found[name])
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise UserError(f"{name}={found[name]}: choose a share from 0 up to 1")
+    return value
+
+
 def check(arguments: Sequence[str]) -> int:
     """Exit 0 when every sample is sound, 2 otherwise; faults are listed."""
     from paintsundo.data.inspection import faults_of
@@ -117,15 +130,6 @@ def split(arguments: Sequence[str]) -> int:
     shares = {name: share(found, name) if name in found else None for name in ("validation", "test")}
     seed = whole(found, "seed", 0) if "seed" in found else None
     print(resplit(Path(found["data"]), Path(found["output"]), shares["validation"], shares["test"] or 0.0, seed))
-    return 0
-
-
-def stats(arguments: Sequence[str]) -> int:
-    """Print numbers about a data set as JSON."""
-    from paintsundo.data.inspection import statistics
-
-    found = options(arguments, ("data",))
-    print(json.dumps(statistics(Path(found["data"])), indent=1, ensure_ascii=False))
     return 0
 
 

@@ -37,7 +37,9 @@ class Unusable(ValueError):
 class Packed(Protocol):
     """A file inside an archive, read when it is asked for."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Bytes."""
 
     def open(self) -> BinaryIO:
         """A stream of its bytes."""
@@ -161,7 +163,8 @@ class Source(ABC):
         per_shard: how many processes it puts into a shard: what an interrupted build may have to draw again is less.
         largest: bytes; larger files are refused unread. None: any.
         seconds: what drawing one item may take before it is given up, unless the build says otherwise. None: any time.
-        composes: whether `compose` draws several items on one canvas.
+        composes: whether it has its own way to draw several items on one canvas; others are put together by `collage`.
+        version: counted up when the same item and options give another process than before.
     """
 
     name: ClassVar[str]
@@ -171,6 +174,7 @@ class Source(ABC):
     largest: ClassVar[int | None] = 1 << 30
     seconds: ClassVar[float | None] = 600.0
     composes: ClassVar[bool] = False
+    version: ClassVar[int] = 1
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
