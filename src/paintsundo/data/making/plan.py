@@ -114,14 +114,19 @@ def jobs(found: Inputs, settings: BuildSettings) -> Iterator[Job]:
     streams = []
     for number, (part, items) in enumerate(zip(settings.parts, found.items, strict=True)):
         alone = sum(part.source.variants(item) for item in items)
-        streams.append((alone, _alone(number, part, items, settings.seed)))
-        streams.append((part.compositions, _together(number, part, items, settings)))
-    places = (
-        ((k / max(1, count), kind, job) for k, job in enumerate(stream)) for kind, (count, stream) in enumerate(streams)
-    )
-    merged = heapq.merge(*places, key=lambda place: place[:2])
+        for count, drawn in (
+            (alone, _alone(number, part, items, settings.seed)),
+            (part.compositions, _together(number, part, items, settings)),
+        ):
+            streams.append(_spread(drawn, count, len(streams)))
+    merged = heapq.merge(*streams, key=lambda place: place[:2])
     for number, (_, _, job) in enumerate(merged):
         yield replace(job, number=number)
+
+
+def _spread(drawn: Iterator[Job], count: int, stream: int) -> Iterator[tuple[float, int, Job]]:
+    """Jobs with their places among those of all streams: evenly spread from 0 to 1."""
+    return ((k / count, stream, job) for k, job in enumerate(drawn))
 
 
 class Plan:
