@@ -29,6 +29,7 @@ UNKNOWN = "#d5d8dc"
 STEP_INK, PROGRESS_INK, GRID, TEXT = "#1f2937", "#2f9e6e", "#d9dce1", "#374151"
 BAND, GAP, AXIS = 20, 6, 34  # pixels: height of the bands, space beneath them, width of the scale on the left
 SHORT = 0.002  # of the work axis: shorter stages are marked with a tick
+PAUSE = 0.005  # of the work axis: stages less apart follow each other at once
 
 
 def colour(name: str) -> str:
@@ -42,8 +43,9 @@ def font(size: int = 11) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def stage_at(spans: Sequence[Span], work: float) -> str:
-    """The name of the stage that is under way at a share of the work; "" where none is known."""
-    return next((span.name for span in spans if span.begin <= work <= span.end), "")
+    """The name of the stage that is under way at a share of the work, or has just ended; "" where none is known."""
+    found = next((span for span in reversed(spans) if span.begin <= work), None)
+    return found.name if found and work <= found.end + PAUSE else ""
 
 
 def panel(process: DrawingProcess, works: NDArray[np.float64], width: int, height: int) -> Image.Image:

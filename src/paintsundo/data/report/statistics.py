@@ -77,9 +77,7 @@ class Summary:
         self.damaged += other.damaged
 
     def count(self, record: Mapping[str, Any], split: str) -> None:
-        """Count one record."""
-        self.samples += 1
-        self.splits[split] += 1
+        """Count one record. Raises KeyError, TypeError or ValueError, counting nothing of it, when it is damaged."""
         frames = record.get("frames")
         stages = [str(name) for name in record["stages"]]
         licences = [part for part in str(record["licence"]).split("; ") if part] or [NOTHING]
@@ -97,13 +95,16 @@ class Summary:
             "work_rules": [record["work_rule"] or NOTHING],
             "versions": [str(record["version"])],
         }
+        length = ("stages", len(stages)) if frames is None else ("states", int(frames))
+        subject = hashlib.blake2b(str(record["subject"]).encode(), digest_size=8).digest()
+        self.samples += 1
+        self.splits[split] += 1
         for name, values in found.items():
             self.counts.setdefault(name, Counter()).update(values)
         for name in ("sets", "licences"):
             self.crossed.setdefault(name, Counter()).update((value, split) for value in found[name])
-        length = ("stages", len(stages)) if frames is None else ("states", int(frames))
         self.lengths.setdefault(length[0], Counter())[length[1]] += 1
-        self.subjects.add(hashlib.blake2b(str(record["subject"]).encode(), digest_size=8).digest())
+        self.subjects.add(subject)
 
     def measure(self, process: DrawingProcess) -> None:
         """Measure one process of the sample."""
