@@ -183,7 +183,7 @@ def _extracted(
     if len(used) < LEAST_SAMPLES:
         raise Unusable("the canvas is hardly ever seen")
     scale = recording.size[1] / window.shape[1]
-    wide = cv2.resize(window, recording.size[::-1], interpolation=cv2.INTER_NEAREST)
+    wide = None if camera else cv2.resize(window, recording.size[::-1], interpolation=cv2.INTER_NEAREST)
     place = {int(numbers[k]): k for k in used}
     extractor: Extractor | None = None
     timeline: Timeline | None = None
@@ -192,13 +192,12 @@ def _extracted(
     for number, frame in video.read(recording, sorted(place)):
         view = seen[place[number]]
         if extractor is None or timeline is None:
-            corners = _refined(frame, home, view, scale)
+            corners = _refined(frame, home, scale, camera)
             size = canvas_.dimensions(*_lengths(corners))
             extractor = Extractor(corners, size, home.straight and not camera, camera)
             first, _ = extractor.see(frame, _scaled(view.matrix, scale), wide)
             if camera and home.blank:
-                extractor.flatten(first)
-                extractor.known = None
+                extractor.flatten()
                 first, _ = extractor.see(frame, _scaled(view.matrix, scale), wide)
             timeline = Timeline(size, len(used), _blank(first) if home.blank else first)
             timeline.append(first, np.ones(size, bool))
@@ -208,7 +207,7 @@ def _extracted(
     if timeline is None or len(timeline) < LEAST_SAMPLES:
         raise Unusable("too few frames can be decoded")
     try:
-        timeline.clean(_rules(settings, len(timeline)))
+        pictures = timeline.clean(_rules(settings, len(timeline)))
         extra = {
             "canvas": _box(_middle(corners, seen, scale) if camera else corners),
             "corners": np.round(corners, 2).tolist(),
@@ -220,12 +219,12 @@ def _extracted(
             "views": _kinds(seen, numbers, recording, home),
             "kind": "camera" if camera else "screen",
         }
-        return _written(timeline, times, home, settings, record, extra, seen)
+        return _written(timeline, pictures, times, home, settings, record, extra, seen)
     finally:
         timeline.close()
 
 
-def _refined(frame: Picture, home: Home, view: View, scale: float) -> Corners:
+def _refined(frame: Picture, home: Home, scale: float, camera: bool) -> Corners:
     corners = home.corners * scale
     if home.exact:
         return np.asarray(np.round(corners))
@@ -234,7 +233,7 @@ def _refined(frame: Picture, home: Home, view: View, scale: float) -> Corners:
         return canvas.rectangle(0, 0, width, height)
     if not home.blank:
         return np.asarray(np.round(corners)) if home.straight else corners
-    return border.refine(frame, corners, 2 * scale + 1, home.straight)
+    return border.refine(frame, corners, 2 * scale + 1, home.straight and not camera)
 
 
 def _blank(first: Picture) -> Picture:
@@ -291,6 +290,7 @@ def _kinds(
 
 def _written(
     timeline: Timeline,
+    pictures: Iterator[Picture],
     times: Sequence[float],
     home: Home,
     settings: Settings,
@@ -299,63 +299,45 @@ def _written(
     seen: Sequence[View],
 ) -> FrameProcess:
     """The states worth keeping, with their work."""
-    height, width = timeline.size
-    area = height * width
-    starts = _starts(timeline, settings)
-    blank = starts if starts is not None else _blank(timeline.first)
+    area = timeline.size[0] * timeline.size[1]
+    blank, drawn = _blank(timeline.first), 0.0
+    if not home.blank:
+        drawn = float(canvas.different(timeline.first, blank, 30).mean())
+        if drawn > FIRST_DRAWN and settings.unfinished == "refuse":
+            raise Unusable(f"begins with something drawn: {drawn:.0%} of the canvas")
     counted = work.ChangedArea(blank, settings.threshold)
-    writer = FrameWriter(timeline.size, settings.quality)
-    writer.add(blank, 0)
-    kept_times = [times[0]]
-    least = max(4.0, LEAST_CHANGE * area, _total(timeline, blank, settings) / max(1, settings.states - 2))
-    written, last = 0, None
-    for picture, time in zip(timeline, times, strict=True):
-        counted.add(picture)
-        if counted.total - written >= least:
-            if writer.add(picture, counted.total):
-                kept_times.append(time)
-            written = counted.total
-            last = None
-        elif counted.total > written:
+    least = max(4.0, LEAST_CHANGE * area)
+    kept: list[tuple[int, float]] = [(0, times[0])]  # work and time of each state
+    with Spool(blank.shape) as states:
+        states.append(blank)
+        last = None
+        for picture, time in zip(pictures, times, strict=True):
+            counted.add(picture)
+            if counted.total - kept[-1][0] >= least:
+                states.append(picture)
+                kept.append((counted.total, time))
             last = picture, time
-    if last is not None and writer.add(last[0], counted.total):
-        kept_times.append(last[1])
-    if counted.total < LEAST_WORK * area:
-        raise Unusable("nothing is drawn: the canvas stays the same")
-    flags = _flags(timeline, home, seen, extra, starts is None)
+        if last is not None and counted.total > kept[-1][0]:
+            states.append(last[0])
+            kept.append((counted.total, last[1]))
+        if counted.total < LEAST_WORK * area:
+            raise Unusable("nothing is drawn: the canvas stays the same")
+        writer = FrameWriter(timeline.size, settings.quality)
+        chosen = [int(k) for k in work.spread(np.array([done for done, _ in kept]), settings.states)]
+        shown = [kept[k][1] for k in chosen if writer.add(states[k], kept[k][0])]
+    flags = _flags(timeline, home, seen, extra, drawn > FIRST_DRAWN)
     own = {
         **record,
         "work_rule": work.rule(settings.threshold),
-        "extra": {**record.get("extra", {}), **extra, "times": [round(t, 3) for t in kept_times], "flags": flags},
+        "extra": {**record.get("extra", {}), **extra, "times": [round(time, 3) for time in shown], "flags": flags},
     }
     return writer.finish(**own)
 
 
-def _total(timeline: Timeline, blank: Picture, settings: Settings) -> float:
-    counted = work.ChangedArea(blank, settings.threshold)
-    for picture in timeline:
-        counted.add(picture)
-    return float(counted.total)
-
-
-def _starts(timeline: Timeline, settings: Settings) -> Picture | None:
-    """The blank canvas; None where the recording begins with something drawn and a blank is put before it."""
-    first = next(iter(timeline))
-    blank = _blank(first)
-    drawn = canvas.different(first, blank, 30).mean()
-    if drawn <= FIRST_DRAWN:
-        return blank
-    if settings.unfinished == "refuse":
-        raise Unusable(f"begins with something drawn: {drawn:.0%} of the canvas")
-    return None
-
-
-def _flags(
-    timeline: Timeline, home: Home, seen: Sequence[View], extra: Mapping[str, Any], prepended: bool
-) -> list[str]:
+def _flags(timeline: Timeline, home: Home, seen: Sequence[View], extra: Mapping[str, Any], drawn: bool) -> list[str]:
     """What to know of the quality, in words of one kind."""
     flags = []
-    if prepended:
+    if drawn:
         flags.append("begins drawn")
     if not home.blank:
         flags.append("canvas guessed")
@@ -366,7 +348,7 @@ def _flags(
         flags.append("long cuts")
     if extra["kind"] == "camera":
         flags.append("camera")
-    left, top, width, height = extra["canvas"]
+    _, _, width, height = extra["canvas"]
     if width * height < timeline.size[0] * timeline.size[1]:
         flags.append("enlarged")
     return flags

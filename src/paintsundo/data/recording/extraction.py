@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
 from paintsundo.data.recording.canvas import Corners
-from paintsundo.data.recording.views import Matrix, follow, identity
+from paintsundo.data.recording.views import Matrix, correlated, follow, identity
 
 LEVELS = 12  # within which a pixel seen in another view is the one known already
 SLACK = 0.5  # share of the contrast around a pixel that inexact views may add to this
 FINEST = 8  # samples a pixel and direction in scaling down
 FAR = 6.0  # pixels by which a view may be corrected
+MARGIN = 0.06  # of the canvas' shorter side, seen around it in front of a camera
+POINTS = 24  # to follow, below which frames are aligned by correlation
 WHITE = 150  # paper at least this light counts as white in front of a camera
 
 
@@ -32,10 +35,12 @@ class Extractor:
     def __init__(self, corners: Corners, size: tuple[int, int], straight: bool, camera: bool) -> None:
         self.corners, self.size, self.straight, self.camera = corners, size, straight, camera
         height, width = size
-        own = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) - 0.5
+        self.margin = round(MARGIN * min(size)) if camera else 0  # the canvas' border helps to align
+        self._whole = (height + 2 * self.margin, width + 2 * self.margin)
+        own = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32) - 0.5 + self.margin
         self.place = cv2.getPerspectiveTransform(own, (corners - 0.5).astype(np.float32)).astype(np.float64)
         self.known: Picture | None = None
-        self.light: NDArray[np.float32] | None = None  # of the blank paper: factors (H, W, 3) that make it even
+        self.light: NDArray[np.float32] | None = None  # factors (H, W, 3) that make the blank paper even
         self._corrected: dict[bytes, NDArray[np.float64]] = {}
 
     def see(
@@ -48,42 +53,56 @@ class Extractor:
             matrix: pixels of the frame at the beginning -> pixels of this frame.
             window: 255 where the screen may show the canvas, of the frame's shape; None: anywhere.
         """
-        still = np.array_equal(matrix, identity())
-        if still and not self.camera:
-            picture = self._direct(frame) if self.straight else self._warped(frame, self.place)
-            self.known = picture
-            return picture, np.ones(self.size, bool)
+        if np.array_equal(matrix, identity()) and not self.camera:
+            self.known = self._direct(frame) if self.straight else self._warped(frame, self.place)
+            return self.known, np.ones(self.size, bool)
         place = np.vstack([matrix, [0, 0, 1]]) @ self.place
         key = np.ascontiguousarray(matrix).tobytes()
         if key in self._corrected:
             place = place @ self._corrected[key]
         picture, seen = self._warped(frame, place), self._seen(frame, place, window)
         if self.known is not None and key not in self._corrected:
-            change = follow(self.known, picture, seen.astype(np.uint8) * 255, 15)
-            if change is not None and _reach(change, self.size) < FAR:
-                correction = np.vstack([change, [0, 0, 1]])
+            correction = self._correction(self.known, picture, seen)
+            if correction is not None:
                 place = place @ correction
                 picture, seen = self._warped(frame, place), self._seen(frame, place, window)
                 if not self.camera:
                     self._corrected[key] = correction
         if self.light is not None:
             picture = np.clip(picture * self.light + 0.5, 0, 255).astype(np.uint8)
-        if self.known is None:
-            self.known = picture
-            return picture, seen
-        if self.camera:
-            picture = self._even(picture, seen)
-        picture = np.where((same(picture, self.known) | ~seen)[..., None], self.known, picture)
+        if self.known is not None:
+            if self.camera:
+                picture = self._even(picture, seen)
+            picture = np.where((same(picture, self.known) | ~seen)[..., None], self.known, picture)
         self.known = picture
-        return picture, seen
+        return self._inner(picture), self._inner(seen)
 
-    def flatten(self, blank: Picture) -> None:
-        """Take the blank paper of a camera's frame (H, W, 3) for evenly lit, and white if it is about white."""
+    def _inner(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Without the margin."""
+        height, width = self.size
+        return array[self.margin : self.margin + height, self.margin : self.margin + width]
+
+    def _correction(self, known: Picture, picture: Picture, seen: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """How far (3, 3) the canvas of a frame is from its place, by what was known before."""
+        mask = seen.astype(np.uint8) * 255
+        change = follow(known, picture, mask, 15, POINTS if self.camera else 8)
+        if change is None and self.camera:
+            change = correlated(known, picture, mask)
+        if change is None or _reach(change, self.size) > FAR:
+            return None
+        return np.vstack([change, [0, 0, 1]])
+
+    def flatten(self) -> None:
+        """Take the canvas known now for blank paper, evenly lit, and white if it is about white: so will all frames."""
+        assert self.known is not None
+        blank = self._inner(self.known)
         side = 2 * (min(self.size) // 16) + 1
         smooth = cv2.GaussianBlur(cv2.medianBlur(blank, 5), (side, side), 0).astype(np.float32)
         paper = np.median(smooth.reshape(-1, 3), axis=0)
         target = np.full(3, 255.0) if paper.min() > WHITE and np.ptp(paper) < 0.2 * paper.max() else paper
-        self.light = (target / np.maximum(smooth, 1)).astype(np.float32)
+        gain = (target / np.maximum(smooth, 1)).astype(np.float32)
+        self.light = cv2.copyMakeBorder(gain, *(self.margin,) * 4, cv2.BORDER_REPLICATE)
+        self.known = np.clip(self.known * self.light + 0.5, 0, 255).astype(np.uint8)
 
     def _direct(self, frame: Picture) -> Picture:
         left, top = np.round(self.corners.min(axis=0)).astype(int)
@@ -97,7 +116,7 @@ class Extractor:
 
     def _warped(self, frame: Picture, place: NDArray[np.float64]) -> Picture:
         """Sampled several times a pixel where the frame shows the canvas larger."""
-        height, width = self.size
+        height, width = self._whole
         fine = self._fineness(place)
         within = np.array([[1 / fine, 0, 0.5 / fine - 0.5], [0, 1 / fine, 0.5 / fine - 0.5], [0, 0, 1]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -106,7 +125,7 @@ class Extractor:
         return np.asarray(found if fine == 1 else cv2.resize(found, (width, height), interpolation=cv2.INTER_AREA))
 
     def _fineness(self, place: NDArray[np.float64]) -> int:
-        height, width = self.size
+        height, width = self._whole
         own = np.array([[(0, 0), (width, 0), (width, height), (0, height)]], np.float64)
         area = abs(cv2.contourArea(cv2.perspectiveTransform(own, place)[0].astype(np.float32)))
         return int(np.clip(math.ceil(math.sqrt(area / (height * width)) - 0.05), 1, FINEST))
@@ -114,7 +133,7 @@ class Extractor:
     def _seen(self, frame: Picture, place: NDArray[np.float64], window: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
         mask = np.full(frame.shape[:2], 255, np.uint8) if window is None else window.copy()
         mask[0], mask[-1], mask[:, 0], mask[:, -1] = 0, 0, 0, 0
-        height, width = self.size
+        height, width = self._whole
         found = cv2.warpPerspective(mask, place, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         return np.asarray(cv2.erode((found > 250).astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0)
 

@@ -1,9 +1,9 @@
 """What stays on the canvas, pixel by pixel over time: passing cursors, hands and palettes removed.
 
 A pixel's values over the samples are cut into plateaus, stretches of about one colour that last for some samples.
-Whatever is too short is not seen. A plateau after which the colour of before returns is something that lay on the canvas
-for a while, if it was short, or came and went as a larger piece at once, or came and went while nothing else was drawn.
-What lies there is masked and the canvas of before shown instead.
+Whatever is too short is not seen. A plateau after which the colour of before returns is something that lay on the
+canvas for a while, if it was short, or came and went as a larger piece at once, or came and went while nothing else was
+drawn. What lies there is masked and the canvas of before shown instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DRIFT = 3.0  # Lab distance at which a slowly changing plateau is shown anew
 MOST = 80  # plateaus a pixel
 DEEP = 4  # plateaus that may lie between a colour and its return
 SMOOTH = 16  # samples a plateau's colour is averaged over
-BAND = 8_000_000  # pixels times samples worked on at once
+BAND = 2_000_000  # pixels times samples worked on at once
 
 Lab = NDArray[np.float32]
 
@@ -56,19 +56,33 @@ class Plateaus:
     colours: Lab
     counts: NDArray[np.int32]
 
-    def rows(self, samples: int) -> Iterator[Lab]:
-        """The colours (P, 3) at each sample."""
-        place = np.zeros(self.counts.shape, np.intp)
-        every = np.arange(len(place))
-        last = self.counts - 1
-        for sample in range(samples):
-            following = np.minimum(place + 1, last)
-            step = (place < last) & (self.starts[following, every] <= sample)
-            while step.any():
-                place[step] += 1
-                following = np.minimum(place + 1, last)
-                step = (place < last) & (self.starts[following, every] <= sample)
-            yield self.colours[place, every]
+    def changes(self, pixels: NDArray[np.intp]) -> Changes:
+        """As changes of the canvas; `pixels` (P,): their places on it."""
+        held = np.arange(len(self.starts))[:, None] < self.counts
+        order, own = np.nonzero(held)
+        return Changes(self.starts[order, own], pixels[own].astype(np.int32), to_rgb(self.colours[order, own]))
+
+
+@dataclass
+class Changes:
+    """Pixels that take a colour at a sample: samples (N,), pixels (N,), colours uint8 (N, 3)."""
+
+    samples: NDArray[np.int32]
+    pixels: NDArray[np.int32]
+    colours: NDArray[np.uint8]
+
+    @staticmethod
+    def joined(parts: list[Changes]) -> Changes:
+        """All of them by sample; those of one pixel stay in order."""
+        samples = np.concatenate([part.samples for part in parts])
+        order = np.argsort(samples, kind="stable")
+        pixels = np.concatenate([part.pixels for part in parts])[order]
+        return Changes(samples[order], pixels, np.concatenate([part.colours for part in parts])[order])
+
+    def without(self, pixels: NDArray[np.bool_]) -> Changes:
+        """Those of other pixels than the ones marked."""
+        kept = ~pixels[self.pixels]
+        return Changes(self.samples[kept], self.pixels[kept], self.colours[kept])
 
 
 @dataclass
@@ -100,26 +114,24 @@ def plateaus(
     colours = np.zeros((MOST, pixels, 3), np.float32)
     depth = np.ones(pixels, np.int32)
     colours[0] = first
-    every = np.arange(pixels)
     mean = first.copy()
     length = np.full(pixels, rules.settle, np.int32)
     since = np.zeros(pixels, np.int32)
     dropped: list[NDArray[np.int32]] = []
     taken = np.zeros(samples, np.int64)
     for sample in range(samples):
-        now, seen = lab[sample], valid[sample]
-        apart = ((now - mean) ** 2).sum(axis=1)
+        seen = valid[sample]
+        step = lab[sample] - mean
+        apart = np.einsum("pc,pc->p", step, step)
         other = (apart > limit) & seen
-        along = seen & ~other
-        length[along] += 1
-        mean[along] += (now[along] - mean[along]) / np.minimum(length[along], SMOOTH)[:, None]
-        mean[other] = now[other]
+        length += seen
         length[other] = 1
         since[other] = sample
+        mean += step * (seen / np.minimum(np.maximum(length, 1), SMOOTH)).astype(np.float32)[:, None]
         fresh = seen & (length == rules.settle)
         if not fresh.any() and sample % 4:
             continue
-        drifted = along & (length > rules.settle + 4) & (length % 8 == 0)
+        drifted = seen & (length > rules.settle + 4) & (length % 8 == 0)
         at = np.flatnonzero(fresh | drifted)
         if not len(at):
             continue
@@ -155,7 +167,8 @@ def plateaus(
         np.add.at(taken, begin[length[at] == rules.settle], 1)
     none = np.zeros((3, 0), np.int32)
     covers = Covers(*np.concatenate(dropped, axis=1)) if dropped else Covers(*none)
-    return Plateaus(starts, colours, depth), covers, taken
+    deepest = int(depth.max())
+    return Plateaus(starts[:deepest], colours[:deepest], depth), covers, taken
 
 
 def median5(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -198,7 +211,6 @@ class Timeline:
         self.size, self.first = size, first
         self.bands = [(top, min(top + rows, height)) for top in range(0, height, rows)]
         self._spools = [Spool((bottom - top, width, 4)) for top, bottom in self.bands]
-        self._clean: list[Spool] = []
         self.masked = 0.0
 
     def __len__(self) -> int:
@@ -209,40 +221,58 @@ class Timeline:
         for spool, (top, bottom) in zip(self._spools, self.bands, strict=True):
             spool.append(np.dstack([picture[top:bottom], seen[top:bottom].view(np.uint8)]))
 
-    def clean(self, rules: Rules) -> None:
-        """Remove what passes over the canvas; the share of pixels and samples masked is kept in `masked`."""
-        height, width = self.size
-        covers, taken = [], np.zeros(len(self), np.int64)
-        for (top, bottom), spool in zip(self.bands, self._spools, strict=True):
-            lab, valid = self._band(spool)
-            _, found, drawn = plateaus(lab, valid, self._first(top, bottom), rules, returns=True)
-            found.pixels += top * width
-            covers.append(found)
+    def clean(self, rules: Rules) -> Iterator[Picture]:
+        """The canvas (H, W, 3) at each sample without what passes over it.
+
+        The share of pixels and samples that were covered is kept in `masked`.
+        """
+        area = self.size[0] * self.size[1]
+        parts, covers, taken = [], [], np.zeros(len(self), np.int64)
+        first = to_lab(self.first).reshape(-1, 3)
+        for places, spool in self._places():
+            lab, valid = self._read(spool, slice(None))
+            found, covered, drawn = plateaus(lab, valid, first[places], rules, returns=True)
+            covered.pixels = places[covered.pixels].astype(np.int32)
+            covers.append(covered)
             taken += drawn
+            parts.append(found.changes(places))
         mask = self._covered(covers, taken, rules)
-        self.masked = float(np.mean([np.unpackbits(row).mean() for row in mask])) if mask else 0.0
+        again = np.zeros(area, bool)
+        for cover in covers:
+            again[cover.pixels] = True
+        for row in mask:
+            again |= np.unpackbits(row, count=area).view(bool)
+        self.masked = float(np.mean([np.unpackbits(row, count=area).mean() for row in mask]))
+        parts = [part.without(again) for part in parts]
+        for places, spool in self._places():
+            own = again[places]
+            if own.any():
+                lab, valid = self._read(spool, own)
+                for sample, row in enumerate(mask):
+                    valid[sample] &= np.unpackbits(row, count=area)[places[own]] == 0
+                steady, _, _ = plateaus(lab, valid, first[places[own]], rules, returns=False)
+                parts.append(steady.changes(places[own]))
+        return self._shown(Changes.joined(parts))
+
+    def _shown(self, changes: Changes) -> Iterator[Picture]:
+        canvas = self.first.reshape(-1, 3).copy()
+        ends = np.searchsorted(changes.samples, np.arange(len(self)), side="right")
+        begin = 0
+        for end in ends:
+            canvas[changes.pixels[begin:end]] = changes.colours[begin:end]
+            begin = end
+            yield canvas.reshape(*self.size, 3).copy()
+
+    def _places(self) -> Iterator[tuple[NDArray[np.intp], Spool]]:
+        width = self.size[1]
         for (top, bottom), spool in zip(self.bands, self._spools, strict=True):
-            lab, valid = self._band(spool)
-            for sample, row in enumerate(mask):
-                covered = np.unpackbits(row, count=height * width)[top * width : bottom * width]
-                valid[sample] &= covered == 0
-            steady, _, _ = plateaus(lab, valid, self._first(top, bottom), rules, returns=False)
-            del lab, valid
-            clean = Spool((bottom - top, width, 3))
-            for colours in steady.rows(len(spool)):
-                clean.append(to_rgb(colours).reshape(clean.shape))
-            spool.close()
-            self._clean.append(clean)
-        self._spools = self._clean
+            yield np.arange(top * width, bottom * width), spool
 
-    def _first(self, top: int, bottom: int) -> Lab:
-        return to_lab(self.first[top:bottom]).reshape(-1, 3)
-
-    def _band(self, spool: Spool) -> tuple[Lab, NDArray[np.bool_]]:
+    @staticmethod
+    def _read(spool: Spool, pixels: NDArray[np.bool_] | slice) -> tuple[Lab, NDArray[np.bool_]]:
         """(T, P, 3) Lab after a median over five samples, and (T, P) where the canvas is seen."""
-        values = spool.all().reshape(len(spool), -1, 4)
-        valid = values[..., 3] > 0
-        return to_lab(median5(np.ascontiguousarray(values[..., :3]))), valid
+        values = spool.all().reshape(len(spool), -1, 4)[:, pixels]
+        return to_lab(median5(np.ascontiguousarray(values[..., :3]))), values[..., 3] > 0
 
     def _covered(self, found: list[Covers], taken: NDArray[np.int64], rules: Rules) -> list[NDArray[np.uint8]]:
         """Which pixels something lies on at each sample: packed bits of (H * W)."""
@@ -274,11 +304,6 @@ class Timeline:
             mask = (active > 0).astype(np.uint8).reshape(height, width)
             rows.append(np.packbits(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around)))
         return rows
-
-    def __iter__(self) -> Iterator[Picture]:
-        """The canvas (H, W, 3) at each sample, after `clean` without what passed over it."""
-        for sample in range(len(self)):
-            yield np.concatenate([spool[sample][..., :3] for spool in self._spools])
 
     def close(self) -> None:
         """Give the files up."""

@@ -179,19 +179,11 @@ class Tracker:
         return int((_strong(*_range(self.model)) & inner).sum()) >= CONTENT
 
     def _aligned(self, frame: Picture) -> Matrix | None:
-        """The view of before, shifted and turned so that the pictures correlate best (Evangelidis and Psarakis 2008);
-        of use where there is nothing but the canvas' border to follow.
-        """
+        """The view of before, shifted and turned: where there is nothing but the canvas' border to follow."""
         shown = cv2.warpAffine(self.model, self.current, self.size, borderMode=cv2.BORDER_REPLICATE)
         foot = cv2.warpAffine(cv2.dilate(self.around, np.ones((7, 7), np.uint8)), self.current, self.size)
-        change = np.eye(2, 3, dtype=np.float32)
-        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
-        grey, grey_now = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY), cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        try:
-            _, change = cv2.findTransformECC(grey, grey_now, change, cv2.MOTION_EUCLIDEAN, criteria, foot, 5)
-        except cv2.error:  # they do not correlate
-            return None
-        return compose(np.asarray(change, np.float64), self.current)
+        change = correlated(shown, frame, foot)
+        return None if change is None else compose(change, self.current)
 
     def _turns(self) -> Iterator[Matrix]:
         """Mirrored left to right and top to bottom, and turned by quarters, about the middle of the canvas."""
@@ -242,7 +234,8 @@ class Tracker:
             if moved(matrix, known, self.corners) < SAME:
                 matrix = known
                 break
-        self.views = [known for known in self.views if known is not matrix][-REMEMBERED + 1 :] + [matrix]
+        others = [known for known in self.views if known is not matrix]
+        self.views = [*others[-REMEMBERED + 1 :], matrix]
         self.current = matrix
 
     def _learn(self, frame: Picture) -> None:
@@ -282,18 +275,18 @@ def sensible(matrix: Matrix) -> bool:
     return SCALES[0] <= float(np.sqrt(abs(np.linalg.det(matrix[:, :2])))) <= SCALES[1]
 
 
-def follow(before: Picture, after: Picture, mask: NDArray[np.uint8], reach: int = 21) -> Matrix | None:
+def follow(before: Picture, after: Picture, mask: NDArray[np.uint8], reach: int = 21, least: int = 8) -> Matrix | None:
     """The similarity that brings most points of one picture to their places in a slightly different one, or None."""
     first, second = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), cv2.cvtColor(after, cv2.COLOR_RGB2GRAY)
     points = cv2.goodFeaturesToTrack(first, 300, 0.01, 4, mask=mask)
-    if points is None or len(points) < 8:
+    if points is None or len(points) < least:
         return None
     ways = {"winSize": (reach, reach), "maxLevel": 3}
     there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None, **ways)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None, **ways)
     error = np.abs(back - points).reshape(-1, 2).max(axis=1)
     good = (found.ravel() == 1) & (found_back.ravel() == 1) & (error < 0.5)
-    if good.sum() < 8:
+    if good.sum() < least:
         return None
     matrix, inliers = cv2.estimateAffinePartial2D(
         points.reshape(-1, 2)[good],
@@ -303,9 +296,21 @@ def follow(before: Picture, after: Picture, mask: NDArray[np.uint8], reach: int 
         maxIters=2000,
         confidence=0.999,
     )
-    if matrix is None or int(inliers.sum()) < max(8, 0.4 * int(good.sum())) or not sensible(matrix):
+    if matrix is None or int(inliers.sum()) < max(least, 0.4 * int(good.sum())) or not sensible(matrix):
         return None
     return np.asarray(matrix, np.float64)
+
+
+def correlated(before: Picture, after: Picture, mask: NDArray[np.uint8]) -> Matrix | None:
+    """The shift and turn after which two pictures correlate best (Evangelidis and Psarakis 2008), or None."""
+    first, second = cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), cv2.cvtColor(after, cv2.COLOR_RGB2GRAY)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)
+    change = np.eye(2, 3, dtype=np.float32)
+    try:
+        _, change = cv2.findTransformECC(first, second, change, cv2.MOTION_EUCLIDEAN, criteria, mask, 5)
+    except cv2.error:  # they do not correlate
+        return None
+    return np.asarray(change, np.float64)
 
 
 def _range(picture: Picture) -> tuple[Picture, Picture]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class ChangedArea:
 
     def add(self, picture: Picture) -> int:
         """Take the next state; returns how many pixels changed."""
-        maybe = (picture != self._last).any(axis=2)
+        maybe = cv2.inRange(cv2.absdiff(picture, self._last), (0, 0, 0), (1, 1, 1)) == 0
         if not maybe.any():
             return 0
         lab = to_lab(picture[maybe])
@@ -47,6 +48,9 @@ def rule(threshold: float) -> str:
     )
 
 
-def spread(numbers: int, most: int) -> NDArray[np.intp]:
-    """Which of so many states to keep, evenly, the ends included."""
-    return np.unique(np.round(np.linspace(0, numbers - 1, min(numbers, most))).astype(np.intp))
+def spread(works: NDArray[np.int64], most: int) -> NDArray[np.intp]:
+    """Which of some states, with ascending work (N,), to keep: at most so many, evenly in work, the ends included."""
+    if len(works) <= most:
+        return np.arange(len(works))
+    wanted = np.linspace(works[0], works[-1], most)
+    return np.unique(np.searchsorted(works, wanted))
