@@ -34,6 +34,9 @@ class Level:
     cuts: Count = (0, 0)  # in the middle; drawing goes on unseen
     letterbox: float = 0.0
     irregular: bool = False  # timestamps
+    sound: float = 0.0  # chance of a silent track, before the pictures
+    facecam: float = 0.0  # chance of a streamer's moving face in a corner
+    tilt: float = 0.0  # of a camera: 0 looks straight down, 1 is badly aligned
 
 
 _CURSOR = Level(cursor=True, idle=0.3)
@@ -55,8 +58,10 @@ LEVELS: dict[str, Level] = {
         letterbox=0.6,
         sizes=((360, 640), (640, 480), (720, 720), (1024, 640), (1280, 540), (540, 960), (1278, 718)),
     ),
-    "containers": replace(_CURSOR, containers=("webm", "mkv", "mov"), irregular=True),
+    "containers": replace(_CURSOR, containers=("webm", "mkv", "mov"), irregular=True, sound=0.7),
+    "stream": replace(_CURSOR, facecam=1.0),
     "camera": replace(_CURSOR, looks=("camera",)),
+    "tilted": replace(_CURSOR, looks=("camera",), tilt=1.0),
     "crf35": replace(_CURSOR, crf=(33, 35)),
     "everything": Level(
         seconds=(20, 30),
@@ -78,5 +83,7 @@ LEVELS: dict[str, Level] = {
         cuts=(0, 2),
         letterbox=0.3,
         irregular=True,
+        sound=0.3,
+        facecam=0.3,
     ),
 }

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from support.recording_looks import WORDS, _Theme, colour_wheel, icons, text, wallpaper
 
 Picture = NDArray[np.uint8]  # (H, W, 3)
-CURSORS = ("arrow", "black arrow", "circle", "cross", "pen", "halo", "none")
+CURSORS = ("arrow", "black arrow", "circle", "cross", "pen", "halo")
 ARROW = np.array([[0, 0], [0, 16], [3.6, 12.4], [6.2, 18.2], [8.8, 17], [6.2, 11.4], [11.2, 11.4]])
 
 

@@ -101,8 +101,8 @@ def iou(found: Any, truth: Truth) -> float:
         right, bottom = left + width, top + height
         return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
-    one, other = corners(values) if values.shape == (4,) else values.reshape(4, 2), corners(truth.box)
-    one = cv2.convexHull(one)[:, 0]
+    one = corners(values) if values.shape == (4,) else values.reshape(4, 2)
+    one, other = cv2.convexHull(one)[:, 0], truth.home.astype(np.float32)
     shared, _ = cv2.intersectConvexConvex(one, other)
     return float(shared / (cv2.contourArea(one) + cv2.contourArea(other) - shared))
 
@@ -113,13 +113,18 @@ def ceiling(truth: Truth, true: TrueStates) -> float | None:
     if len(free) == 0:
         return None
     wanted = set(free[np.linspace(0, len(free) - 1, 40).astype(int)].tolist())
-    left, top, width, height = truth.box
+    height, width = size = true.states.shape[1:3]
+    sides = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    scale = max(1.0, min(truth.box[2] / width, truth.box[3] / height))
+    large = (round(width * scale), round(height * scale))
+    sides = sides * np.float32([large[0] / width, large[1] / height]) - np.float32(0.5)
+    matrix = cv2.getPerspectiveTransform((truth.home - 0.5).astype(np.float32), sides)
     found = []
     with av.open(str(truth.path)) as film:
         for number, frame in enumerate(film.decode(video=0)):
             if number in wanted:
-                part = frame.to_ndarray(format="rgb24")[top : top + height, left : left + width]
-                found.append(psnr(resized(part, true.states.shape[1:3]), true.states[true.of_frame[number]]))
+                part = cv2.warpPerspective(frame.to_ndarray(format="rgb24"), matrix, large)
+                found.append(psnr(resized(part, size), true.states[true.of_frame[number]]))
     return float(np.mean(found))
 
 

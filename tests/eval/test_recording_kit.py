@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.recording_kit import Truth, render  # type: ignore[import-not-found]
 from support.recording_levels import LEVELS  # type: ignore[import-not-found]
+from support.recording_long import render_long  # type: ignore[import-not-found]
 from support.recording_subjects import Strokes, subject  # type: ignore[import-not-found]
 
 SHORT: dict[str, Any] = {"seconds": (3, 3), "rates": (10,), "sizes": ((480, 300),), "crf": (12, 12)}
@@ -98,3 +99,21 @@ def test_subjects_begin_blank_and_end_drawn(kind: str) -> None:
     assert (process.state(1.0) != 255).any(axis=2).mean() > 0.05
     again = subject(4, kind, 96)
     assert np.array_equal(process.state(0.4), again.state(0.4))
+
+
+def test_long_recordings_repeat_their_pauses(tmp_path: Path) -> None:
+    truth = render_long(strokes(), tmp_path / "long", 3, 1 / 60, size=(480, 300), rate=10, drawn=6, bouts=4)
+    film = frames(truth)
+    assert [path.name for path in tmp_path.iterdir()] == ["long.mp4"]
+    assert len(film) == pytest.approx(600, abs=10)
+    assert (np.diff(truth.times) > 0).all()
+    assert truth.times[-1] == pytest.approx(60, abs=1)
+    assert (np.diff(truth.works) >= 0).all()
+    assert truth.works[-1] == 1
+    for time in (0.2, 15.3, 31.0, 59.5):
+        found = seen(truth, film[round(time * 10)], 0)
+        true = truth.state_at(time)
+        assert psnr(found[6:-6, 6:-6], true[6:-6, 6:-6]) > 17  # a cursor may lie over it
+    with av.open(str(truth.path)) as again:
+        stamps = [frame.pts for frame in again.decode(video=0)]
+    assert len(set(np.diff(stamps))) == 1
