@@ -8,6 +8,7 @@ import numpy as np
 from paintsundo.data import shards
 from paintsundo.data.frames import FrameProcess, FrameWriter
 from paintsundo.data.process import NEVER, DrawingProcess
+from paintsundo.data.shard_writer import ShardWriter
 from paintsundo.data.staged import Stage, StagedProcess
 
 SIZES = ((32, 48), (48, 32), (40, 40), (32, 52), (56, 32))
@@ -57,7 +58,7 @@ def write(
 ) -> Path:
     """A data set of `count` processes whose sizes take turns, every `recordings`-th of states as they were seen."""
     folder.mkdir(parents=True)
-    writer = shards.ShardWriter(folder, per_shard)
+    writer = ShardWriter(folder, per_shard)
     for number in range(first, first + count):
         size = sizes[number % len(sizes)]
         process: DrawingProcess = drawing(number, *size, stages=2 + number % 2)
@@ -77,7 +78,7 @@ def rewrite(folder: Path, shard: int, change: object) -> None:
     samples = list(shards.read_samples(folder / entry["file"]))
     temporary = folder / "rewritten"
     temporary.mkdir()
-    writer = shards.ShardWriter(temporary, 10**6)
+    writer = ShardWriter(temporary, 10**6)
     writer._samples = int(samples[0][0])
     for key, members in samples:
         writer.write(change(key, dict(members)), entry["split"])  # type: ignore[operator]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mixed_sizes
 from paintsundo.data import shards
+from paintsundo.data.shard_writer import ShardWriter
 from tiny_models import TINY
 
 SHARED = (
@@ -30,7 +31,7 @@ def write_data(folder: Path, count: int = 7, sizes: tuple = SIZES, per_shard: in
     the arguments that name them.
     """
     folder.mkdir(parents=True)
-    writer = shards.ShardWriter(folder, per_shard)
+    writer = ShardWriter(folder, per_shard)
     for number in range(count):
         size = sizes[number % len(sizes)]
         staged = mixed_sizes.drawing(number, *size, stages=2 + number % 2)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from paintsundo.data import shards
+from paintsundo.data.shard_writer import ShardWriter
 from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import svg_process
 
@@ -40,7 +41,7 @@ def drawings() -> dict[str, list[StagedProcess]]:
 def write_data(folder: Path, processes: dict[str, list[StagedProcess]]) -> Path:
     """A data set as `paintsundo.data build` leaves it."""
     folder.mkdir(parents=True)
-    writer = shards.ShardWriter(folder)
+    writer = ShardWriter(folder)
     for split, members in processes.items():
         for process in members:
             writer.write(shards.encode(process, split=split), split)
