@@ -32,7 +32,7 @@ def encode(
     with av.open(str(path), "w") as container:
         container.flags |= 0x400  # bit-exact: no random identifiers
         quiet = container.add_stream("libopus" if webm else "aac", rate=48000, layout="mono") if sound else None
-        said = {"crf": str(crf), "preset": "veryfast", "threads": "1"}  # several do not always give equal bytes
+        said = {"crf": str(crf), "preset": "veryfast"}
         if webm:  # its scale reaches to 63
             said = {"crf": str(crf + 12), "b": "0", "deadline": "realtime", "cpu-used": "8", "threads": "1"}
         stream = container.add_stream("libvpx-vp9" if webm else "libx264", rate=rate, options=said | (options or {}))
