@@ -24,7 +24,7 @@ class BehaviourOptions:
     `flip`: the canvas is mirrored for a while. `transform`: a part is drawn at another place, size or angle and then
     moved. `second_thoughts`: a part is drawn, removed and drawn again. `visibility`: a layer is hidden for a while.
     `colour_curves`: colours are off for a while and then corrected. `most_stages`: what would lead to more stages is
-    not done, since readers keep all stages of a process in memory.
+    not done, since loaders that hold a data set in memory give every process as many stages as the longest has.
     """
 
     flip: Behaviour = field(default_factory=Behaviour)
@@ -32,7 +32,7 @@ class BehaviourOptions:
     second_thoughts: Behaviour = field(default_factory=Behaviour)
     visibility: Behaviour = field(default_factory=Behaviour)
     colour_curves: Behaviour = field(default_factory=Behaviour)
-    most_stages: int = 16
+    most_stages: int = 12
 
     def check(self) -> None:
         """Raises UserError for values that cannot be."""
