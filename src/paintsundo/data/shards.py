@@ -222,15 +222,15 @@ def load_arrays(
     """
     workers = workers or os.cpu_count() or 1
     shards = _shards(dataset, split)
-    found = (_sound(record_of, shard, *sample) for shard in shards for sample in read_samples(shard, "json"))
-    records = list(islice(found, limit))
-    if not records:
+    found = (_sound(_shape, shard, *sample) for shard in shards for sample in read_samples(shard, "json"))
+    shapes = list(islice(found, limit))
+    if not shapes:
         raise UserError(f"{dataset} holds no {split or ''} samples")
-    sizes = sorted({(record["height"], record["width"]) for record in records})
+    sizes = sorted({(height, width) for _, height, width in shapes})
     if len(sizes) > 1:
         raise UserError(different_sizes(str(dataset), sizes))
-    count, (height, width) = len(records), sizes[0]
-    most = max(min(MOST, record["frames"]) if "frames" in record else len(record["stages"]) for record in records)
+    (count, most), (height, width) = (len(shapes), max(shapes)[0]), sizes[0]
+    records: list[dict[str, Any]] = [{}] * count
     pictures = np.empty((count, most, height, width, 3), np.uint8)
     reveals = np.empty((count, most, height, width), np.uint16)
 
@@ -256,6 +256,13 @@ def load_arrays(
                     del waiting[: 8 * workers]
         used = max([used, *(done.result() for done in waiting)])
     return pictures[:, :used], reveals[:, :used], records
+
+
+def _shape(members: dict[str, bytes]) -> tuple[int, int, int]:
+    """Stages at most, height and width of a sample."""
+    record = record_of(members)
+    stages = min(MOST, record["frames"]) if "frames" in record else len(record["stages"])
+    return stages, record["height"], record["width"]
 
 
 def _sound(read: Callable[[dict[str, bytes]], Read], shard: Path, key: str, members: dict[str, bytes]) -> Read:

@@ -139,7 +139,8 @@ def _stream(
             arrays = read_bank_arrays(folders, "validation", data.held_out, largest, workers=max(1, data.workers))
         held_out = ProcessBank.join([arrays], device)
     stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
-    return TrainingData(stream, data.workers, len(index), None, held_out, faults, plan.fingerprint, plan.table_text())
+    fingerprint = plan.fingerprint if data.steps is None else f"{plan.fingerprint} {data.steps}"
+    return TrainingData(stream, data.workers, len(index), None, held_out, faults, fingerprint, plan.table_text())
 
 
 @contextmanager
