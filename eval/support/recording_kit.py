@@ -1,7 +1,8 @@
 """Screen recordings of known drawing processes: the film as a file, and what is true at each of its frames.
 
-Everything is drawn by lot from a seed and the name of a difficulty (`recording_levels.LEVELS`): equal arguments
-give equal frames, though encoders may write them a little differently. The truth is kept apart from the film and is never written next to it.
+Everything is drawn by lot from a seed and the name of a difficulty (`recording_levels.LEVELS`): equal arguments give
+equal frames, though encoders may write them a little differently. The truth is kept apart from the film and is never
+written next to it.
 """
 
 import zlib
