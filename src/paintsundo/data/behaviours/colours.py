@@ -14,6 +14,7 @@ from paintsundo.data.timeline import changed
 
 LEAST_DIFFERENCE = 5.0  # levels by which colours that are off are so on average, at least
 LEAST_AREA = 0.01  # of the canvas that they are off on
+LINES = ("construction", "sketch", "line", "lines", "ink")
 COLOURFUL = 24  # levels between the largest and the smallest channel, on average: a stage with colours
 ATTEMPTS = 12
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
@@ -51,7 +52,10 @@ def colour_curves(
 ) -> tuple[list[Move], dict[str, Any]] | None:
     """From a stage with colours on, what is drawn has other colours, until curves correct it."""
     areas = np.array([_colourful_area(before(moves, k), move) for k, move in enumerate(moves)])
-    starts = np.flatnonzero((areas > LEAST_AREA) & (areas >= areas.max() / 2))  # painting, rather than coloured lines
+    lines = np.array([move.name in LINES for move in moves])
+    if (areas[~lines] > LEAST_AREA).any():
+        areas[lines] = 0  # lines may be coloured, too
+    starts = np.flatnonzero((areas > LEAST_AREA) & (areas >= areas.max() / 2))
     if not len(starts):
         return None
     start = int(starts[0] if random.random() < 0.7 else random.choice(starts))
