@@ -183,7 +183,7 @@ def test_equal_input_gives_equal_bytes_in_an_ordinary_zip() -> None:
         assert len(file.namelist()) == len(process) + 1
         assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
         assert {member.date_time for member in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-        last = cv2.imdecode(np.frombuffer(file.read(file.namelist()[-1]), np.uint8), cv2.IMREAD_COLOR_RGB)
+        last = cv2.imdecode(np.frombuffer(file.read(file.namelist()[-1]), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert (last == process.finished).all()
 
 

@@ -137,9 +137,10 @@ class FrameArchive:
             part = data[at : at + patch.size]
             if hash_of(part) != patch.hash:
                 raise self.damaged(f"state {number} is not as it was written (checksum)")
-            decoded = cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+            decoded = cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
             if decoded is None or decoded.shape != (patch.height, patch.width, 3):
                 raise self.damaged(f"state {number} cannot be decoded")
+            cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, decoded)
             if self.whole(number):
                 canvas = np.asarray(decoded, np.uint8)
             elif canvas is None:
