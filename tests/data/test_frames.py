@@ -1,5 +1,6 @@
 import io
 import pickle
+import tracemalloc
 import zipfile
 from dataclasses import replace
 
@@ -289,3 +290,20 @@ def test_a_damaged_index_is_one_line(spoil) -> None:  # type: ignore[no-untyped-
     assert "\n" not in faults[0]
     with pytest.raises(ValueError, match="its states"):
         process.state(1.0)
+
+
+def test_memory_does_not_grow_with_the_states() -> None:
+    def peak(states: int) -> tuple[int, int]:
+        writer, canvas = FrameWriter((256, 256)), np.full((256, 256, 3), 255, np.uint8)
+        tracemalloc.start()
+        for number in range(states):
+            canvas[number % 256, number // 256] = 7
+            writer.add(canvas, number)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most, len(writer.finish().archive)
+
+    peak(4)
+    (few, small), (many, large) = peak(30), peak(600)
+    assert many - few < 2 * (large - small)
+    assert many < 8 * 256 * 256 * 3

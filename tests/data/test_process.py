@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,21 @@ def test_faults_are_named() -> None:
 def test_shares_are_renormalised_over_present_stages() -> None:
     bounds = shares(["sketch", "flats"], {"sketch": 0.2, "ink": 0.5, "flats": 0.6})
     np.testing.assert_allclose(bounds, [0, 0.25, 1])
+
+
+def test_stages_are_spans_of_the_work_and_may_undo_what_was_done() -> None:
+    ink, flats = two_stages().stages
+    flats = Stage("flats", flats.picture, np.array([[NEVER, NEVER], [40000, 60000]], np.uint16))
+    undone = Stage("undo", np.full_like(ink.picture, 255), np.full_like(flats.reveal, 65000))
+    again = Stage("redo", flats.picture, np.full_like(flats.reveal, DONE))
+    process = StagedProcess((ink, flats, undone, again))
+    assert process.faults() == []
+    assert (process.state(65100 / DONE) == 255).all()
+    assert (process.finished == flats.picture).all()
+    spans = process.spans()
+    assert [span.name for span in spans] == ["ink", "flats", "undo", "redo"]
+    assert all(before.end <= after.begin for before, after in pairwise(spans))
+    for span, (before, after) in zip(spans, pairwise([0, *(span.end for span in spans)]), strict=True):
+        assert (process.state(span.begin) == process.state(before)).all()
+        assert (process.state(span.end) == process.state(after)).all()
+        assert (process.state(span.end) != process.state(span.begin)).any()
