@@ -1,8 +1,9 @@
 """How well a drawing process extracted from a recording agrees with the truth.
 
-True steps. Work is counted by the rule that recordings are extracted by, but on the true canvas instead of the film:
-the area that changes (Lab distance > 10, at the extracted size) from each frame's true canvas to the next one's, added
-up over the film, undone strokes included. True step of a frame = 999 (1 - area until then / all area).
+True steps. Work is counted by the rule that recordings are extracted by, but on the true process instead of the film:
+in the order of the process, at all works that the film shows, the area is added up whose Lab distance from when it
+last counted exceeds 10, at the extracted size. True step of a state = 999 (1 - area until then / all area). What is
+undone and done again does not count twice.
 
 Matching. An extracted state belongs to the frame shown at the time that the process names for it (`extra["times"]`): no
 content is looked at. Where a process names no times, states are matched by their operation step.
@@ -42,8 +43,10 @@ Picture = NDArray[np.uint8]  # (H, W, 3)
 
 @dataclass
 class TrueStates:
-    """The different canvases of a film in order: `states` (N, H, W, 3), `steps` (N,), and `of_frame` (F,): which one
-    each frame shows."""
+    """The different canvases of a film in the process's order: `states` (N, H, W, 3) and their `steps` (N,).
+
+    `of_frame` (F,): which of them each frame shows.
+    """
 
     states: NDArray[np.uint8]
     steps: NDArray[np.float64]
@@ -65,22 +68,26 @@ def resized(picture: Picture, size: tuple[int, int]) -> Picture:
 
 def true_states(truth: Truth, size: tuple[int, int]) -> TrueStates:
     """The true canvases of a film at a size (height, width), with their steps. What only cards show does not count."""
+    shown = truth.cards < 1
+    works = np.unique(truth.works[shown])
     states: list[Picture] = []
     areas: list[float] = []
-    of_frame = np.zeros(len(truth.times), np.int64)
-    area, last, last_lab = 0.0, None, None
-    for number, work in enumerate(truth.works):
-        if work != last and truth.cards[number] < 1:
-            state = resized(truth.process.state(float(work)), size)
-            if not states or (state != states[-1]).any():
-                now = lab(state)
-                if last_lab is not None:
-                    area += float((np.linalg.norm(now - last_lab, axis=2) > CHANGED).sum())
-                states.append(state)
-                areas.append(area)
-                last_lab = now
-            last = work
-        of_frame[number] = max(0, len(states) - 1)
+    number_of: dict[float, int] = {}
+    area, counted = 0.0, np.empty(0)
+    for work in works:
+        state = resized(truth.process.state(float(work)), size)
+        if not states:
+            counted = lab(state)
+        if not states or (state != states[-1]).any():
+            now = lab(state)
+            changed = np.linalg.norm(now - counted, axis=2) > CHANGED
+            counted[changed] = now[changed]
+            area += float(changed.sum())
+            states.append(state)
+            areas.append(area)
+        number_of[float(work)] = len(states) - 1
+    seen = np.maximum.accumulate(np.where(shown, np.arange(len(shown)), 0))  # under a card, what was seen before
+    of_frame = np.array([number_of.get(float(truth.works[k]), 0) for k in seen])
     return TrueStates(np.stack(states), 999 * (1 - np.array(areas) / max(1.0, area)), of_frame)
 
 
@@ -167,7 +174,7 @@ def score(truth: Truth, process: FrameProcess) -> dict[str, Any]:
     by_step = [psnr(process.state_at_step(int(s)), true.states[k]) for s, k in zip(grid, last, strict=True)]
     gaps = np.abs(true.steps[:, None] - true.steps[matched][None]).min(axis=1)
     return {
-        "iou": iou(process.extra.get("canvas"), truth),
+        "iou": iou(process.extra.get("corners", process.extra.get("canvas")), truth),
         "psnr": float(np.mean(by_time)),
         "good": float(np.mean(np.array(by_time) >= GOOD_PSNR)),
         "psnr_step": float(np.mean(by_step)),
