@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ GIVEN_UP = 1  # exit status of a process that took too long: what faulthandler e
 
 @dataclass(frozen=True)
 class Death:
-    """A task that ended its process, when it was tried alone as well."""
+    """A task that ended its process, and again when it was tried alone."""
 
     status: int
 
@@ -113,8 +113,7 @@ class Crew(Generic[Task, Result]):
             return
         with _one_thread_each():
             while (suspects := (yield from self._together(next_task))) is not None:
-                for task in suspects:
-                    yield task, self._try_alone(task)
+                yield from self._apart(suspects)
 
     def _together(
         self, next_task: Callable[[], Task | None]
@@ -147,6 +146,16 @@ class Crew(Generic[Task, Result]):
                 for process in list((pool._processes or {}).values()):
                     process.kill()
             pool.shutdown(wait=not running, cancel_futures=True)
+
+    def _apart(self, suspects: list[Task]) -> Iterator[tuple[Task, Result | Death]]:
+        """Each in a process of its own; those that end it, once more with nobody beside them to take the memory."""
+        with ThreadPoolExecutor(self.workers) as threads:
+            results = list(threads.map(self._try_alone, suspects))
+        for task, result in zip(suspects, results, strict=True):
+            if isinstance(result, Death) and result.status != GIVEN_UP and len(suspects) > 1:
+                yield task, self._try_alone(task)
+            else:
+                yield task, result
 
     def _try_alone(self, task: Task) -> Result | Death:
         ours, theirs = self._context.Pipe(duplex=False)

@@ -26,7 +26,7 @@ from paintsundo.data.source import Source, Unusable
 from paintsundo.data.staged import StagedProcess
 from paintsundo.settings import one_line
 
-GRACE = 10.0  # seconds after its time in which what does not return to Python may still end
+GRACE = 10.0  # seconds at most (and no more than were allowed) in which what does not return to Python may still end
 
 
 class _TooLong(BaseException):
@@ -50,7 +50,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
     with ExitStack() as stack:
         if multiprocessing.parent_process() is not None:
             nowhere = stack.enter_context(open(os.devnull, "w"))
-            faulthandler.dump_traceback_later(seconds + GRACE, exit=True, file=nowhere)
+            faulthandler.dump_traceback_later(seconds + min(seconds, GRACE), exit=True, file=nowhere)
             stack.callback(faulthandler.cancel_dump_traceback_later)
         try:
             yield

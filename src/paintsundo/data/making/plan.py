@@ -111,7 +111,7 @@ def _together(number: int, part: Part, items: Sequence[Item], settings: BuildSet
 
 def jobs(found: Inputs, settings: BuildSettings) -> Iterator[Job]:
     """Everything to draw, numbered, all parts and compositions evenly mixed."""
-    streams = []
+    streams: list[Iterator[tuple[float, int, Job]]] = []
     for number, (part, items) in enumerate(zip(settings.parts, found.items, strict=True)):
         alone = sum(part.source.variants(item) for item in items)
         for count, drawn in (

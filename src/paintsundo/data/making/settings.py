@@ -30,12 +30,14 @@ class Part:
     """One source of a data set, with what it reads.
 
     Attributes:
+        name: by which the source is found.
         pattern: of paths below the input; None: all.
         limit: at most so many files.
         compositions: further processes of several items.
         sets: names of sets; empty: all.
     """
 
+    name: str
     source: Source
     pattern: str | None = None
     limit: int | None = None
@@ -45,7 +47,7 @@ class Part:
     def as_dict(self) -> dict[str, Any]:
         """For files: what decides what is drawn."""
         return {
-            "source": self.source.name,
+            "source": self.name,
             "version": self.source.version,
             "options": asdict(self.source.options),
             "input": self.pattern,
@@ -125,7 +127,9 @@ class BuildSettings:
         chosen = {"name": self.source} if isinstance(self.source, str) else dict(self.source)
         name = chosen.pop("name", None)
         if name != MIX:
-            return (Part(made(str(name), chosen), None, self.limit, self.compositions, tuple(_words(self.sets))),)
+            return (
+                Part(str(name), made(str(name), chosen), None, self.limit, self.compositions, tuple(_words(self.sets))),
+            )
         parts = chosen.pop("parts", None)
         if chosen or not isinstance(parts, list) or not parts:
             raise UserError(f"source={MIX} needs a list of parts, each with its source, and nothing else")
@@ -143,7 +147,9 @@ class BuildSettings:
         source = made(str(own["source"]), {name: value for name, value in given.items() if name not in _OWN}, place)
         sets = own["sets"] if own["sets"] is not None else self.sets
         words = _words(sets) if sets is None or isinstance(sets, str) else [str(each) for each in sets]
-        return Part(source, own["input"], min(limits, default=None), own["compositions"] or 0, tuple(words))
+        return Part(
+            str(own["source"]), source, own["input"], min(limits, default=None), own["compositions"] or 0, tuple(words)
+        )
 
     @cached_property
     def behaviour_options(self) -> Any:
