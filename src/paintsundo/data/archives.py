@@ -131,8 +131,12 @@ def size_reason(size: int, largest: int | None) -> str:
     if size == 0:
         return "is empty"
     if largest is not None and size > largest:
-        return f"too large: {size / 1e6:,.0f} MB, more than the {largest / 1e6:,.0f} MB that are read"
+        return f"too large: {_size(size)}, more than the {_size(largest)} that are read"
     return ""
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count:,} bytes"
 
 
 def _limited(found: Found, largest: int | None) -> Found:
@@ -172,6 +176,10 @@ def _tar_members(path: Path, wanted: Wanted, largest: int | None, unpacked: Path
                     yield _refused(member) or Found(
                         member.name, Stretch(path.absolute(), member.offset_data, member.size)
                     )
+                raw.seek(archive.offset)
+                block = raw.read(tarfile.BLOCKSIZE)
+                if any(block) or not block:  # tarfile takes a bad header for the end, and needs none
+                    raise EOFError("it is damaged" if block else "it has been cut off")
             return
         limit = max(UNPACKED_LEAST, UNPACKED_FACTOR * path.stat().st_size)
         with (
