@@ -4,12 +4,13 @@ known picture.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data import brush
-from paintsundo.data.painter.brushwork import Strokes, covered, grid, trace
-from paintsundo.data.painter.field import Floats, at
+from paintsundo.data.painter.brushwork import covered, grid, trace
+from paintsundo.data.painter.field import SLANT, Floats, at
 from paintsundo.data.painter.hierarchy import Labels
 from paintsundo.data.painter.study import nearest_outside, to_lab, to_rgb
 from paintsundo.data.process import Picture
@@ -22,11 +23,15 @@ LOOSE, CAREFUL = 0.72, 1.1
 WHOLE_BELOW = 10.0  # pixels of width below which strokes are made whole rather than piece by piece
 
 
-def _numbered(lines: Strokes, places: NDArray[np.float64], height: int, width: int) -> tuple[Strokes, Labels, int]:
-    """Strokes sorted by their places in time, the map of which piece covers a pixel first, and how many pieces."""
-    ordered = lines.take(np.argsort(places, kind="stable"))
-    pieces, owner = covered(ordered, height, width, lines.width >= WHOLE_BELOW)
-    return ordered, pieces, len(owner)
+def serpentine(points: Floats, band: float) -> NDArray[np.float64]:
+    """The order, 0 ... 1 exclusive, in which points (N, 2: x, y) come up along slanted bands of `band` pixels, there
+    and back."""
+    x, y = points.astype(np.float64).T
+    along, across = x * np.cos(SLANT) + y * np.sin(SLANT), y * np.cos(SLANT) - x * np.sin(SLANT)
+    number = np.floor(across / band)
+    key = number * 4 * (1 + np.abs(along).max()) + np.where(number % 2 == 0, along, -along)
+    key -= key.min()
+    return np.asarray(key / (key.max() + 1))
 
 
 def loose(
@@ -47,8 +52,6 @@ def loose(
     Areas (H, W) are painted one after the other, large ones first; strokes run along the field (H, W, 2) for up to
     `length` widths of the brush (`width` pixels), as far as the reference stays within `tolerance` of their colour.
     """
-    import cv2
-
     height, wide = canvas.shape[:2]
     starts = grid(height, wide, LOOSE * width, rng)
     error = np.abs(to_lab(canvas) - reference).max(axis=2)
@@ -59,8 +62,7 @@ def loose(
     lines = trace(starts, field, width, length * width, reference, tolerance, None)
     middles = lines.middles
     rank = brush.component_ranks(areas)[at(areas, middles)]
-    places = rank + np.asarray(at(brush.sweep(height, wide, BANDS * width), middles))
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(rank + serpentine(middles, BANDS * width), kind="stable")
     colours = to_rgb(np.asarray(at(reference, starts[order]))[None])[0]
     lines = lines.take(order)
     pieces, owner = covered(lines, height, wide, width >= WHOLE_BELOW)
@@ -96,18 +98,11 @@ def careful(
             continue
         nothing = np.zeros((height, wide, 1), np.float32)
         lines = trace(starts, field, size, 7.0 * size, nothing, 1.0, areas)
-        places = np.asarray(at(brush.sweep(height, wide, BANDS * size), lines.middles), np.float64)
-        lines, pieces, count = _numbered(lines, places, height, wide)
-        owner_area = np.concatenate([[0], at(areas, lines.middles)])
-        stroke = pieces if size < WHOLE_BELOW else _stroke_of(lines)[pieces]
-        mine = (owner_area[stroke] == areas) & (pieces > 0)
-        key[mine] = pieces[mine] / (count + 1)
+        lines = lines.take(np.argsort(serpentine(lines.middles, BANDS * size), kind="stable"))
+        pieces, owner = covered(lines, height, wide, size >= WHOLE_BELOW)
+        mine = pieces > 0  # but not where a stroke's width reaches into another area
+        mine[mine] = at(areas, lines.middles)[owner[pieces[mine] - 1]] == areas[mine]
+        key[mine] = pieces[mine] / (len(owner) + 1)
     key = np.asarray(nearest_outside(key, np.isnan(key)))
     key = np.where(np.isnan(key), 0.5, key)
     return Draft(name, picture, rank[areas] + key, 1 / widths[areas])
-
-
-def _stroke_of(lines: Strokes) -> NDArray[np.int64]:
-    """The number + 1 of the stroke for each piece's number + 1; 0 for none."""
-    pieces = np.maximum(lines.counts - 1, 1)
-    return np.concatenate([[0], np.repeat(np.arange(1, len(lines) + 1), pieces)])

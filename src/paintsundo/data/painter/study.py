@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paintsundo.data import segments
 from paintsundo.data.painter import field
 from paintsundo.data.painter.hierarchy import Hierarchy, Labels, hierarchy
+from paintsundo.data.pictures import ink_of
 from paintsundo.data.process import Picture
 
 Floats = NDArray[np.float32]
@@ -74,8 +75,6 @@ class Study:
 
         Other than the dark seams of a photograph they are all of one darkness, and what they enclose has no texture.
         """
-        from paintsundo.data.pictures import ink_of
-
         found = ink_of(self.picture)
         if found is None:
             return None

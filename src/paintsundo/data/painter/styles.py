@@ -115,27 +115,20 @@ def block_in(study: Study, rng: np.random.Generator) -> list[Draft]:
         tone = study.lab.mean(axis=(0, 1))
         ground = np.array([100 - 0.3 * (100 - tone[0]), 0.3 * tone[1] + 2, 0.3 * tone[2] + 5], np.float32)
         canvas = np.broadcast_to(to_rgb(ground[None, None]), white.shape).copy()
-        drafts.append(
-            Draft("ground", canvas, np.array(brush.sweep(study.height, study.width, brush.BROAD * 256 * unit)))
-        )
+        order = brush.sweep(study.height, study.width, brush.BROAD * 256 * unit)
+        drafts.append(Draft("ground", canvas, np.array(order)))
     pencil = Pencil(UMBER, 1.6, 0.75)
     drafts.append(lines.drafted("drawing", canvas, block_in_lines(study, shapes(study), pencil, rng), pencil.colour))
-    bare = tones.flat(study, areas)
-    paper = (bare[..., 0] > 99.5)[..., None]
-    blocks = np.where(paper, bare, 0.5 * study.broad + 0.5 * bare)
-    half, soft = np.where(paper, bare, study.broad), np.where(paper & study.paper[..., None], bare, study.soft)
+    blocks, planes, soft = tones.coarse_to_fine(study, areas, forms(study))
     first = float(rng.uniform(13, 17))
     plan = (
         ("block-in", blocks, study.flow, big, first, 14.0, 3.0),
-        ("forms", half, study.flow, big, first / 2.2, 10.0, 4.0),
+        ("forms", planes, study.flow, big, first / 2.2, 10.0, 4.0),
         ("refinement", soft, study.tangent, areas, first / 4.6, 8.0, 4.0),
     )
     for name, reference, field, parts, width, tolerance, wrong in plan:
-        drafts.append(
-            loose(
-                name, drafts[-1].picture, reference, field, parts, width * unit, rng, tolerance=tolerance, wrong=wrong
-            )
-        )
+        canvas = drafts[-1].picture
+        drafts.append(loose(name, canvas, reference, field, parts, width * unit, rng, tolerance=tolerance, wrong=wrong))
     if study.ink is not None:
         drafts.append(inked(study, drafts[-1].picture))
     drafts.append(careful("details", study.picture, study.tangent, areas, 1.8 * unit, rng))

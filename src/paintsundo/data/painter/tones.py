@@ -44,6 +44,21 @@ def all_tones(below: Floats, tones: Floats, unit: float) -> Floats:
     return np.where(other[..., None], tones, below)
 
 
+def coarse_to_fine(study: Study, areas: Labels, planes: Labels) -> tuple[Floats, Floats, Floats]:
+    """What brushes from large to small aim at, in Lab (H, W, 3): masses, planes, all but the texture.
+
+    Part of each is a flat colour for each area, so that masses keep their edges; the rest gives strokes their variety.
+    Bare paper stays bare.
+    """
+    flats = flat(study, areas)
+    paper = (flats[..., 0] > 99.5)[..., None]
+    return (
+        np.where(paper, flats, 0.5 * study.broad + 0.5 * flats),
+        np.where(paper, flats, 0.4 * study.broad + 0.6 * flat(study, planes)),
+        np.where(paper & study.paper[..., None], flats, study.soft),
+    )
+
+
 def line_colours(study: Study) -> Picture:
     """Colours of lines (H, W, 3): a dark tone of what is darkest beside them, so that they belong to the picture."""
     side = 2 * round(1.5 * study.unit) + 1
