@@ -68,7 +68,7 @@ def _crossings(
     values = cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     paper = np.median(values[:, : round(4 / STEP)], axis=1, keepdims=True)
     away = np.abs(values - paper).max(axis=2)
-    window = round(2.5 / STEP)
+    window = round(1.5 / STEP)  # no further: beyond a thin line shadows may be darker
     ahead = np.stack([away[:, k : k + window].max(axis=1) for k in range(len(offsets) - window)], axis=1)
     beyond = (
         (away[:, : ahead.shape[1]] >= 0.5 * ahead) & (ahead > CONTRAST) & (away[:, : ahead.shape[1]] > CONTRAST / 2)

@@ -17,8 +17,9 @@ from paintsundo.data.process import Picture
 from paintsundo.data.recording import border, canvas, video, views, work
 from paintsundo.data.recording.canvas import Corners, Home
 from paintsundo.data.recording.extraction import Extractor
+from paintsundo.data.recording.plateaus import Rules
 from paintsundo.data.recording.spool import Spool
-from paintsundo.data.recording.timeline import Rules, Timeline
+from paintsundo.data.recording.timeline import Timeline
 from paintsundo.data.recording.views import View
 from paintsundo.data.source import Canvas, Unusable
 
@@ -42,7 +43,7 @@ class Settings:
     states: int = 1000
     threshold: float = 10.0
     settle: int = 3
-    occlusion: float = 0.12
+    occlusion: float = 0.5
     follow: bool = True
     unfinished: str = "prepend"
     quality: int | None = None
@@ -198,11 +199,12 @@ def _extracted(
             first, _ = extractor.see(frame, _scaled(view.matrix, scale), wide)
             if camera and home.blank:
                 extractor.flatten()
-                first, _ = extractor.see(frame, _scaled(view.matrix, scale), wide)
+                first, _ = extractor.film(frame, _scaled(view.matrix, scale))
             timeline = Timeline(size, len(used), _blank(first) if home.blank else first)
             timeline.append(first, np.ones(size, bool))
         else:
-            timeline.append(*extractor.see(frame, _scaled(view.matrix, scale), wide))
+            matrix = _scaled(view.matrix, scale)
+            timeline.append(*(extractor.film(frame, matrix) if camera else extractor.see(frame, matrix, wide)))
         times.append(float(recording.times[number]))
     if timeline is None or len(timeline) < LEAST_SAMPLES:
         raise Unusable("too few frames can be decoded")

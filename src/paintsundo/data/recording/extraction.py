@@ -14,7 +14,11 @@ from paintsundo.data.recording.canvas import Corners
 from paintsundo.data.recording.views import Matrix, correlated, follow, identity
 
 LEVELS = 12  # within which a pixel seen in another view is the one known already
-SLACK = 0.5  # share of the contrast around a pixel that inexact views may add to this
+SLACK = 0.12  # share of the contrast around a pixel that another sharpness may add to this
+SHIFTS = [(x / 2, y / 2) for y in (-1, 0, 1) for x in (-1, 0, 1)]  # inexact views, in pixels
+GOOD = 0.9  # such a share, with which no better alignment is looked for
+PATIENCE = 12  # frames left out in a row, after which the canvas is taken to be another
+AGREEING = 0.6  # share of the known canvas' structure that a camera's frame must show, or it is left out
 FINEST = 8  # samples a pixel and direction in scaling down
 FAR = 6.0  # pixels by which a view may be corrected
 MARGIN = 0.06  # of the canvas' shorter side, seen around it in front of a camera
@@ -41,6 +45,8 @@ class Extractor:
         self.place = cv2.getPerspectiveTransform(own, (corners - 0.5).astype(np.float32)).astype(np.float64)
         self.known: Picture | None = None
         self.light: NDArray[np.float32] | None = None  # factors (H, W, 3) that make the blank paper even
+        self._before = self.place  # where the frame before lay
+        self._lost = 0
         self._corrected: dict[bytes, NDArray[np.float64]] = {}
 
     def see(
@@ -68,14 +74,57 @@ class Extractor:
                 picture, seen = self._warped(frame, place), self._seen(frame, place, window)
                 if not self.camera:
                     self._corrected[key] = correction
+        if self.known is not None:
+            held = same(picture, self.known)
+            picture = np.where((held | ~seen)[..., None], self.known, picture)
+        self.known = picture
+        return picture, seen
+
+    def film(self, frame: Picture, matrix: Matrix) -> tuple[Picture, NDArray[np.bool_]]:
+        """As `see`, of a camera that trembles: each frame is aligned by itself, to the frames before.
+
+        A frame that cannot be aligned counts as not seen.
+        """
+        guess = np.vstack([matrix, [0, 0, 1]]) @ self.place
+        nothing = np.zeros(self.size, bool)
+        if self.known is None:
+            self.known, self._before = self._warped(frame, guess), guess
+            return self._inner(self.known), ~nothing
+        best: tuple[float, Picture, NDArray[np.bool_], NDArray[np.float64]] | None = None
+        for place in (guess, self._before):
+            picture, seen = self._lit(frame, place)
+            correction = self._correction(self.known, picture, seen)
+            if correction is not None:
+                place = place @ correction
+                picture, seen = self._lit(frame, place)
+            held = same(picture, self.known)
+            agreement = self._agreement(held, seen)
+            if best is None or agreement > best[0]:
+                best = agreement, np.where((held | ~seen)[..., None], self.known, picture), seen, place
+            if agreement > GOOD:
+                break
+        assert best is not None
+        agreement, picture, seen, place = best
+        self._lost = self._lost + 1 if agreement < AGREEING else 0
+        if 0 < self._lost < PATIENCE:
+            return self._inner(self.known), nothing
+        self.known, self._before = picture, place
+        return self._inner(picture), self._inner(seen)
+
+    def _lit(self, frame: Picture, place: NDArray[np.float64]) -> tuple[Picture, NDArray[np.bool_]]:
+        """The canvas at a place, under the light of the frames before, and where it is seen."""
+        picture, seen = self._warped(frame, place), self._seen(frame, place, None)
         if self.light is not None:
             picture = np.clip(picture * self.light + 0.5, 0, 255).astype(np.uint8)
-        if self.known is not None:
-            if self.camera:
-                picture = self._even(picture, seen)
-            picture = np.where((same(picture, self.known) | ~seen)[..., None], self.known, picture)
-        self.known = picture
-        return self._inner(picture), self._inner(seen)
+        return self._even(picture, seen), seen
+
+    def _agreement(self, held: NDArray[np.bool_], seen: NDArray[np.bool_]) -> float:
+        """Share of the structure of what is known that is seen again."""
+        assert self.known is not None
+        around = np.ones((3, 3), np.uint8)
+        contrast = cv2.subtract(cv2.dilate(self.known, around), cv2.erode(self.known, around))
+        structure = (cv2.inRange(contrast, (0, 0, 0), (30, 30, 30)) == 0) & seen
+        return float(held[structure].mean()) if structure.any() else 1.0
 
     def _inner(self, array: NDArray[Any]) -> NDArray[Any]:
         """Without the margin."""
@@ -159,4 +208,14 @@ def same(picture: Picture, known: Picture) -> NDArray[np.bool_]:
     around = np.ones((3, 3), np.uint8)
     contrast = cv2.subtract(cv2.dilate(known, around), cv2.erode(known, around))
     allowed = cv2.add(cv2.multiply(contrast, np.ones_like(contrast), scale=SLACK), np.full_like(contrast, LEVELS))
-    return np.asarray((cv2.absdiff(picture, known) <= allowed).all(axis=2))
+    found = np.zeros(picture.shape[:2], bool)
+    for shift in SHIFTS:
+        moved = known
+        if any(shift):
+            matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
+            size = (known.shape[1], known.shape[0])
+            moved = cv2.warpAffine(known, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        over = cv2.subtract(cv2.absdiff(picture, moved), allowed)
+        found |= cv2.inRange(over, (0, 0, 0), (0, 0, 0)) > 0
+    # What changed has no thin gaps: there, new and old only happen to be alike.
+    return np.asarray(cv2.morphologyEx((~found).astype(np.uint8), cv2.MORPH_CLOSE, around) == 0)

@@ -28,7 +28,6 @@ LOST = 0.35  # structure still in its place below which, with LOST_COLOUR, a sam
 LOST_COLOUR = 0.5
 REMEMBERED = 8  # earlier views tried again
 FEATURES = 600
-SAME = 0.4  # pixels at the canvas' corners within which two views are the same
 SCALES = 0.2, 8.0  # possible enlargement
 ENOUGH = 0.92  # explained: no other view is tried
 CONTENT = 200  # pixels of structure inside the canvas, without which turns and mirroring cannot be told
@@ -104,22 +103,36 @@ class Tracker:
         low, high = _range(frame)
         kept, colour = self._explained(frame, low, high, self.current)
         if kept < KEPT:
-            best = (self._worth(kept, colour), self.current, kept, colour)
-            for matrix in self._proposals(frame):
-                tried = self._explained(frame, low, high, matrix)
-                worth = self._worth(*tried)
-                if worth > best[0]:
-                    best = worth, matrix, *tried
-                if worth > ENOUGH:
-                    break
-            worth, matrix, other_kept, other_colour = best
-            if other_kept >= GOOD and worth >= self._worth(kept, colour) + GAIN:
-                self._adopt(matrix)
-                kept, colour = other_kept, other_colour
+            best = self._best(frame, low, high, kept, colour)
+            if best is not None:
+                self.current, kept, colour = best
         if kept < LOST and colour < LOST_COLOUR:
             return View(self.current, kept, False)
         self._learn(frame)
         return View(self.current, kept, True)
+
+    def _best(
+        self, frame: Picture, low: Picture, high: Picture, kept: float, colour: float
+    ) -> tuple[Matrix, float, float] | None:
+        """A view that explains a sample better than that of before, and how well; None: there is none."""
+        for known in self.views[::-1]:
+            tried = self._explained(frame, low, high, known)
+            if tried[0] >= KEPT and self._worth(*tried) > self._worth(kept, colour):
+                return known, *tried
+        best = self._worth(kept, colour) + GAIN, self.current, kept, colour
+        for matrix in self._proposals(frame):
+            tried = self._explained(frame, low, high, matrix)
+            worth = self._worth(*tried)
+            if worth > best[0] and tried[0] >= GOOD:
+                best = worth, matrix, *tried
+            if worth > ENOUGH:
+                break
+        if best[1] is self.current:
+            return None
+        self.views = [*self.views[-REMEMBERED + 1 :], best[1]]
+        if not any(np.array_equal(known, identity()) for known in self.views):
+            self.views[0] = identity()
+        return best[1:]
 
     @staticmethod
     def _worth(kept: float, colour: float) -> float:
@@ -156,7 +169,6 @@ class Tracker:
         refined = self.refined(frame, self.current)
         if refined is not None:
             yield refined
-        yield from self.views[::-1]
         aligned = self._aligned(frame)
         if aligned is not None:
             yield aligned
@@ -228,15 +240,6 @@ class Tracker:
         screen = (self.inside == 0) & ~different(frame, self.background, NEAR)
         change = follow(shown, frame, np.where(screen, 0, foot).astype(np.uint8))
         return None if change is None else compose(change, matrix)
-
-    def _adopt(self, matrix: Matrix) -> None:
-        for known in self.views:
-            if moved(matrix, known, self.corners) < SAME:
-                matrix = known
-                break
-        others = [known for known in self.views if known is not matrix]
-        self.views = [*others[-REMEMBERED + 1 :], matrix]
-        self.current = matrix
 
     def _learn(self, frame: Picture) -> None:
         """Bring what is new in the frame into the model, where the canvas is seen."""

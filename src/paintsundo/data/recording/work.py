@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording.timeline import to_lab
+from paintsundo.data.recording.plateaus import to_lab
 
 
 class ChangedArea:

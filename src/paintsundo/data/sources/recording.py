@@ -24,7 +24,7 @@ class Options:
     states: int = 1000
     threshold: float = 10.0
     settle: int = 3
-    occlusion: float = 0.12
+    occlusion: float = 0.5
     follow: bool = True
     unfinished: str = "prepend"
     quality: int | None = None
