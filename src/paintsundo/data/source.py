@@ -26,7 +26,8 @@ from paintsundo.data.splits import split_of
 if TYPE_CHECKING:
     from paintsundo.data.process import DrawingProcess
 
-MULTIPLE = 8  # sides of canvases that are not square
+MULTIPLE = 8  # of the sides of canvases that are not square
+NARROWEST = 8  # their longer side is at most so many times the shorter one
 _BLOCK = 1 << 20
 
 
@@ -124,9 +125,14 @@ class Canvas:
     shape: str = "square"
 
     def dimensions(self, width: float, height: float) -> tuple[int, int]:
-        """(height, width) of the canvas in pixels for a source of this width and height, in any unit."""
+        """(height, width) of the canvas in pixels for a source of this width and height, in any unit.
+
+        Raises Unusable for one too narrow to keep its shape.
+        """
         if self.shape == "square":
             return self.size, self.size
+        if min(width, height) <= 0 or max(width, height) > NARROWEST * min(width, height):
+            raise Unusable("too narrow")
         scale = self.size / math.sqrt(width * height) / MULTIPLE
         return max(1, round(height * scale)) * MULTIPLE, max(1, round(width * scale)) * MULTIPLE
 
