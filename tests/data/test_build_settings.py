@@ -62,7 +62,6 @@ def test_former_names_of_options(tmp_path: Path, landscape: np.ndarray) -> None:
         (200, 100, (184, 360)),
         (1, 1, (256, 256)),
         (100, 400, (512, 128)),
-        (1, 10000, (25600, 8)),
     ],
 )
 def test_canvases(width: int, height: int, expected: tuple[int, int]) -> None:
