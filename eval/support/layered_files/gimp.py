@@ -14,6 +14,7 @@ from support.layered_files import pictures
 from support.layered_files.recipes import Node, Recipe
 
 TIMEOUT = 1800.0
+BATCH = 60  # recipes in one run
 
 
 def available() -> bool:
@@ -22,8 +23,18 @@ def available() -> bool:
 
 
 def make(recipes: Sequence[Recipe], folder: Path) -> None:
-    """Write FOLDER/<name>.psd and .png of each recipe. Raises RuntimeError when GIMP leaves one out."""
+    """Write FOLDER/<name>.psd and .png of each recipe that has none. Raises RuntimeError when GIMP leaves one out."""
     folder.mkdir(parents=True, exist_ok=True)
+    wanted = [one for one in recipes if not (folder / f"{one['name']}.png").exists()]
+    for begin in range(0, len(wanted), BATCH):
+        batch = wanted[begin : begin + BATCH]
+        said = _make(batch, folder)
+        if missing := [one["name"] for one in batch if not (folder / f"{one['name']}.png").exists()]:
+            raise RuntimeError(f"GIMP did not write {', '.join(missing[:5])}:\n{said}")
+
+
+def _make(recipes: Sequence[Recipe], folder: Path) -> str:
+    """What GIMP printed."""
     with tempfile.TemporaryDirectory() as home:
         for name, draw in pictures.LAYERS.items():
             Image.fromarray(draw(), "RGBA").save(Path(home, f"{name}.png"))
@@ -40,9 +51,7 @@ def make(recipes: Sequence[Recipe], folder: Path) -> None:
             text=True,
             timeout=TIMEOUT,
         )
-    missing = [one["name"] for one in recipes if not (folder / f"{one['name']}.png").exists()]
-    if missing:
-        raise RuntimeError(f"GIMP did not write {', '.join(missing[:5])}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
 def _scheme(one: Recipe, folder: Path, home: Path) -> Iterator[str]:

@@ -30,8 +30,9 @@ def available() -> bool:
 
 
 def make(recipes: Sequence[Recipe], folder: Path, suffixes: Sequence[str]) -> None:
-    """Write FOLDER/<name>.<suffix> of each recipe. Raises RuntimeError when Krita leaves one out."""
+    """Write FOLDER/<name>.<suffix> of each recipe that is not there. Raises RuntimeError when Krita leaves one out."""
     folder.mkdir(parents=True, exist_ok=True)
+    recipes = [one for one in recipes if not (folder / f"{one['name']}{suffixes[-1]}").exists()]
     apart = [one for one in recipes if any(f'"{word}"' in json.dumps(one) for word in ALONE)]
     others = [one for one in recipes if one not in apart]
     for batch in (*(others[k : k + BATCH] for k in range(0, len(others), BATCH)), *([one] for one in apart)):

@@ -8,7 +8,7 @@ source s, backdrop b and blend function B
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +57,10 @@ def to_encoded(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def straight(values: Canvas) -> NDArray[np.float32]:
     """The colours (h, w, 3) of premultiplied pixels; 0 where there is nothing."""
     alpha = values[..., 3:]
-    return values[..., :3] / np.where(alpha > _LEAST, alpha, np.inf)
+    found: NDArray[np.float32] = np.divide(
+        values[..., :3], alpha, out=np.zeros_like(values[..., :3]), where=alpha > _LEAST
+    )
+    return found
 
 
 def blended(
@@ -156,24 +159,18 @@ def masked(group: Group, patch: Patch) -> Patch:
 def group_share(group: Group, box: Box) -> NDArray[np.float32] | float | None:
     """What opacity and masks leave of a group on a box: (h, w, 1), a number, or None for all of it."""
     if not group.masks:
-        return None if group.opacity == 1 else np.float32(group.opacity)
+        return None if group.opacity == 1 else float(group.opacity)
     share = np.full((box[2] - box[0], box[3] - box[1]), group.opacity, np.float32)
     for mask in group.masks:
         share *= mask().over(box)
     return share[..., None]
 
 
-Visit = Callable[[Layer, Pixels], None]
-
-
 class Flattening:
-    """Composites a document once, from the bottom up.
+    """Composites a document once, from the bottom up."""
 
-    `visit` is called with the pixels of every visible layer as they are read.
-    """
-
-    def __init__(self, document: Document, visit: Visit | None = None):
-        self.document, self.visit = document, visit
+    def __init__(self, document: Document):
+        self.document = document
 
     def canvas(self) -> Canvas:
         """The document's picture, (H, W, 4) premultiplied, without a paper under it, in the values it is blended in."""
@@ -189,10 +186,7 @@ class Flattening:
     def _node(self, node: Node, canvas: Canvas) -> None:
         linear = self.document.linear
         if isinstance(node, Layer):
-            pixels = node.load()
-            if self.visit is not None:
-                self.visit(node, pixels)
-            patch = prepared(pixels, node, self.document.size, linear)
+            patch = prepared(node.load(), node, self.document.size, linear)
             if patch is not None:
                 lay(canvas[slices(patch.box)], patch.values, node.blend, linear)
             return

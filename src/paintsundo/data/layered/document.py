@@ -1,7 +1,7 @@
 """A layered picture as all three file formats have it: a tree of layers and groups, from the bottom up.
 
-Readers give colours as stored (encoded by the file's profile, straight, not premultiplied) and resolve everything that a
-program means by its names: how a layer blends is a `Blend`, clipping to one base is a group of its own.
+Readers give colours as stored (encoded by the file's profile, straight, not premultiplied) and resolve everything that
+a program means by its names: how a layer blends is a `Blend`, clipping to one base is a group of its own.
 """
 
 from __future__ import annotations

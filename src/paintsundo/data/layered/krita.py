@@ -1,6 +1,7 @@
 """Krita files (.kra): a zip of `maindoc.xml`, tiled pixel data of each layer and mask, and SVG of vector layers.
 
-"Inherit alpha" is a channel flag: a layer whose last channel is off keeps the opacity of what lies below it in its group.
+"Inherit alpha" is a channel flag: a layer whose last channel is off keeps the opacity of what lies below it in its
+group.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class _Reader:
             self.missing(element, "animation of")
         common = {
             "visible": element.get("visible", "1") == "1",
-            "opacity": min(255, max(0, whole(element, "opacity", 255))) / 255,
+            "opacity": _opacity(element),
             "blend": self.blend(element),
             "masks": self.masks(element),
         }
@@ -139,7 +140,7 @@ class _Reader:
             inner = element.find("layers")
             children = self.children(inner, depth + 1) if inner is not None else ()
             if element.get("passthrough") == "1":  # the mode and masks of such a group are not used
-                share = float(common["opacity"])
+                share = _opacity(element)
                 return Group(name, _fainter(children, share), bool(common["visible"]), through=True)
             return Group(name, children, **common)  # type: ignore[arg-type]
         load = self.loader(element, kind)
@@ -259,6 +260,10 @@ class _Reader:
                 continue
             replaced[id(clone)] = _cloned(clone, original, x, y)
         return _with(root, replaced)
+
+
+def _opacity(element: ElementTree.Element) -> float:
+    return min(255, max(0, whole(element, "opacity", 255))) / 255
 
 
 def _fainter(children: tuple[Node, ...], share: float) -> tuple[Node, ...]:

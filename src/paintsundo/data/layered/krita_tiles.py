@@ -1,7 +1,7 @@
 """Pixel data of Krita files: tiles of 64 × 64 pixels, each packed with LZF channel by channel (version 2).
 
-A file begins with lines of text (VERSION, TILEWIDTH, TILEHEIGHT, PIXELSIZE, DATA count); a tile is a line `x,y,LZF,size`
-and `size` bytes, the first of which says whether the rest is packed.
+A file begins with lines of text (VERSION, TILEWIDTH, TILEHEIGHT, PIXELSIZE, DATA count); a tile is a line
+`x,y,LZF,size` and `size` bytes, the first of which says whether the rest is packed.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from PIL import Image
 from paintsundo.data.layered.archive import parse_xml
 from paintsundo.data.layered.document import Pixels
 from paintsundo.data.layered.limits import Limits
+from paintsundo.data.layered.plain_shapes import rendered_plainly
 from paintsundo.data.source import Unusable
 
 _LINK = re.compile(rb"""(?:href|src)\s*=\s*["'](?!#)""")
@@ -25,6 +26,9 @@ def rendered(data: bytes, size: tuple[int, int], limits: Limits) -> Pixels:
     if _LINK.search(data):
         raise Unusable("a vector layer that refers to other files")
     height, width = size
+    plain = rendered_plainly(data, width, height)
+    if plain is not None:
+        return Pixels(0, 0, plain)
     text = re.sub(r"<!DOCTYPE[^>]*>", "", data.decode("utf-8", "replace"))
     try:
         picture = resvg_py.svg_to_bytes(svg_string=_sized(text, width, height), skip_system_fonts=True)

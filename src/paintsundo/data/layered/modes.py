@@ -144,7 +144,7 @@ def pin_light(s: Values, b: Values) -> Values:
 
 def hard_mix(s: Values, b: Values) -> Values:
     """Photoshop's: every channel on or off."""
-    return (s + b > 1).astype(np.float32)
+    return np.asarray(s + b > 1, np.float32)
 
 
 def hard_mix_soft(s: Values, b: Values) -> Values:
@@ -161,7 +161,7 @@ def grain_extract(s: Values, b: Values) -> Values:
 
 
 def allanon(s: Values, b: Values) -> Values:
-    return (s + b) / 2
+    return np.float32(0.5) * (s + b)
 
 
 def geometric_mean(s: Values, b: Values) -> Values:

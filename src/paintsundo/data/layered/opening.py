@@ -34,11 +34,13 @@ class Opened:
     Attributes:
         document: the layers, in the dialect that fits best.
         picture: (H, W, 3) on white, sRGB: the program's own flattened picture where the file has one, otherwise ours.
+        ours: our picture, likewise.
         agreement: of our picture with the program's; None: the file has none.
     """
 
     document: Document
     picture: NDArray[np.uint8]
+    ours: NDArray[np.uint8]
     agreement: Agreement | None
 
 
@@ -57,21 +59,20 @@ def documents(stream: BinaryIO, name: str, limits: Limits) -> list[Document]:
 def opened(stream: BinaryIO, name: str, limits: Limits) -> Opened:
     """A layered file with its finished picture.
 
-    Dialects are tried until one gives the flattened picture in the file. Raises Unusable for what cannot be read, but not
-    for a picture that differs: `Opened.agreement` says so.
+    Dialects are tried until one gives the flattened picture in the file. Raises Unusable for what cannot be read, but
+    not for a picture that differs: `Opened.agreement` says so.
     """
     best: Opened | None = None
     for document in documents(stream, name, limits):
         ours = flattened(document)
         if document.merged is None:
-            return Opened(document, ours, None)
+            return Opened(document, ours, ours, None)
         merged = document.merged()
         for theirs in merged_pictures(merged, document.profile):
             found = agreement(ours, theirs)
             if best is None or best.agreement is None or found.share > best.agreement.share:
-                best = Opened(document, theirs, found)
-        assert best is not None and best.agreement is not None
-        if best.agreement.holds:
+                best = Opened(document, theirs, ours, found)
+        if best is not None and best.agreement is not None and best.agreement.holds:
             break
     assert best is not None
     return best

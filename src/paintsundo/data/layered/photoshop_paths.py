@@ -54,4 +54,4 @@ def _filled(path: Any, width: int, height: int) -> NDArray[np.float32]:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"><path d="{"".join(parts)}Z"/></svg>'
     )
     picture = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=markup, skip_system_fonts=True))))
-    return np.asarray(picture.convert("RGBA"))[..., 3].astype(np.float32) / 255
+    return np.asarray(np.asarray(picture.convert("RGBA"))[..., 3] / 255, np.float32)

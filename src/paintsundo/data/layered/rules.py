@@ -179,7 +179,7 @@ PHOTOSHOP: Mapping[str, Blend] = _table(
 )
 
 # GIMP writes files of this format too, under the nearest names. Its legacy modes work on encoded values and never add
-# opacity; its default ones composite light, most of them clipped to the backdrop, with some functions on encoded values.
+# opacity; its default ones composite light, most of them clipped to the backdrop, some functions on encoded values.
 _GIMP: Mapping[str, BlendFunction] = {
     "norm": modes.normal,
     "dark": modes.darken,
