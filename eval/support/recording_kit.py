@@ -42,6 +42,7 @@ class Truth:
     seed: int
     size: tuple[int, int]  # height, width of the frame
     home: NDArray[np.float64]
+    viewport: Box  # where the window shows the canvas, in pixels of the frame
     times: NDArray[np.float64]
     works: NDArray[np.float64]
     corners: NDArray[np.float64]
@@ -101,6 +102,7 @@ class Recording:
         if scene.lens is not None:
             corners = scene.lens.points(corners)
         corners = corners + np.array(self.screen[:2])
+        left, top, width, height = scene.look.viewport
         return Truth(
             scene.process,
             path,
@@ -108,6 +110,7 @@ class Recording:
             seed,
             self.size,
             corners[0],
+            (left + self.screen[0], top + self.screen[1], width, height),
             self.times,
             np.array([row.work for row in rows]),
             corners[1:],

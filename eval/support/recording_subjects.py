@@ -40,6 +40,16 @@ class Cropped:
         return np.ascontiguousarray(self.process.state(work)[top : top + height, left : left + width])
 
 
+def _values(random: np.random.Generator) -> tuple[int, int, int]:
+    """Red, green, blue of a colour that is neither garish nor white."""
+    values = colorsys.hsv_to_rgb(random.random(), random.uniform(0.05, 0.75), random.uniform(0.25, 0.95))
+    return round(255 * values[0]), round(255 * values[1]), round(255 * values[2])
+
+
+def _colour(random: np.random.Generator) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*_values(random))
+
+
 class Strokes:
     """Brush strokes one after another, work = painted length times width; independent of the project's painters.
 
@@ -49,7 +59,7 @@ class Strokes:
     def __init__(self, random: np.random.Generator, size: tuple[int, int], count: int = 160):
         self._size = size
         height, width = size
-        palette = random.integers(0, 256, (6, 3))
+        palette = np.array([_values(random) for _ in range(6)])
         self.lines: list[NDArray[np.int32]] = []
         self.pens: list[tuple[tuple[int, ...], int]] = []
         work = []
@@ -92,11 +102,6 @@ class Strokes:
         if len(points):
             colour, broad = self.pens[k]
             cv2.polylines(canvas, [points[:, None]], False, colour, broad, cv2.LINE_AA, shift=4)
-
-
-def _colour(random: np.random.Generator) -> str:
-    values = colorsys.hsv_to_rgb(random.random(), random.uniform(0.05, 0.75), random.uniform(0.35, 0.98))
-    return "#" + "".join(f"{round(255 * value):02x}" for value in values)
 
 
 def vector_art(random: np.random.Generator) -> bytes:
