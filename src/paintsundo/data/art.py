@@ -1,9 +1,9 @@
 """Gather openly licensed art into one small folder of archives that `build` reads.
 
-Packages come from the package tools present (npm; apt-get and dpkg), or from a folder of files downloaded
-before. Vector art is cut down to what is drawn, pictures to 512 pixels. Reserved files go into archives of
-their own, a few per set, for tests only. `manifest.json` lists every set with its package, licence and number
-of files.
+Packages come from the package tools present (npm; pip; apt-get and dpkg), or from a folder of files downloaded
+before. Vector art is cut down to what is drawn, pictures to 512 pixels; files of stroke order stay as
+they are. Reserved files go into archives of their own, a few per set, for tests only. `manifest.json` lists every set
+with its package, licence and number of files.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ def _unpack(path: Path, folder: Path) -> Path:
             raise UserError(f"{path.name}: needs dpkg to be unpacked")
         subprocess.run(["dpkg", "-x", str(path), str(folder)], check=True)
         return folder
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            wheel.extractall(folder)
+        return folder
     with tarfile.open(path) as archive:
         archive.extractall(folder, filter="data")
     return folder / "package"
@@ -56,6 +62,8 @@ def _download(art_set: ArtSet, folder: Path) -> Path | None:
     """Fetch a package with its own tool; None when the tool is missing or fails."""
     if art_set.tool == "npm":
         command = ["npm", "pack", "--silent", art_set.package]
+    elif art_set.tool == "pip":
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", art_set.package]
     else:
         command = ["apt-get", "download", art_set.package]
     if shutil.which(command[0]) is None:
@@ -69,7 +77,7 @@ def _download(art_set: ArtSet, folder: Path) -> Path | None:
 def _downloaded(art_set: ArtSet, folder: Path) -> Path | None:
     """A package file of this set already in `folder`."""
     stem = re.sub(r"@[^@/]*$", "", art_set.package).lstrip("@").replace("/", "-")
-    pattern = f"{stem}-*.tgz" if art_set.tool == "npm" else f"{stem}_*.deb"
+    pattern = {"npm": f"{stem}-*.tgz", "pip": f"{stem}-*.whl", "apt": f"{stem}_*.deb"}[art_set.tool]
     return next(iter(sorted(folder.glob(pattern))), None)
 
 
@@ -149,6 +157,13 @@ def is_picture(art: Art) -> bool:
     return not art.data.lstrip()[:5].startswith((b"<?xml", b"<svg", b"<!DOC", b"<!--"))
 
 
+def _small(art: Art, art_set: ArtSet) -> tuple[str, bytes]:
+    """The suffix and the bytes under which a file is kept. Raises UnusableArt."""
+    if art_set.suffix:
+        return art_set.suffix, art.data
+    return (".jpg", shrunk(art.data)) if is_picture(art) else (".svg", minified(art.data, art_set.least))
+
+
 def _write(path: Path, files: dict[str, bytes]) -> None:
     """A deterministic tar, compressed when its name says so."""
     raw = io.BytesIO()
@@ -175,13 +190,12 @@ def _chosen(
         if len(parts[kind]) >= (RESERVED_KEPT if kind else art_set.most or len(found)):
             continue
         try:
-            picture = is_picture(art)
-            data = shrunk(art.data) if picture else minified(art.data, art_set.least)
+            suffix, data = _small(art, art_set)
         except UnusableArt as error:
             reason = str(error).split(":")[0]
             left_out[reason] = left_out.get(reason, 0) + 1
             continue
-        name = f"{art.stem}.{'jpg' if picture else 'svg'}"
+        name = f"{art.stem}{suffix}"
         digest = hashlib.sha256(data).hexdigest()
         if digest in seen or name in parts[kind]:
             left_out["seen before"] = left_out.get("seen before", 0) + 1
@@ -200,7 +214,13 @@ def _chosen(
     for part, index in zip(parts, indexes, strict=True):
         if part:
             part[INDEX] = ("\n".join(index) + "\n").encode()
+            for path in art_set.terms:
+                part[path.rsplit("/", 1)[-1]] = next(folder.glob(path)).read_bytes()
     return parts[0], parts[1], left_out
+
+
+def _count(files: dict[str, bytes]) -> int:
+    return len(files.get(INDEX, b"").splitlines())
 
 
 def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | None = None) -> dict[str, Any]:
@@ -214,7 +234,8 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
         raise UserError(f"unknown set {sorted(unknown)[0]}; the sets are {', '.join(s.name for s in SETS)}")
     wanted = [art_set for art_set in SETS if not sets or art_set.name in sets]
     named = ("openmoji", "noto")  # they say which name is which code point
-    needed = list({s.package: s for s in [*wanted, *(s for s in SETS if s.name in named)]}.values())
+    naming = [s for s in SETS if s.name in named and any(not each.suffix for each in wanted)]
+    needed = list({s.package: s for s in [*wanted, *naming]}.values())
     with tempfile.TemporaryDirectory() as temporary:
         folders: dict[str, Path] = {}
         missing = []
@@ -226,7 +247,7 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
                 continue
             folders[art_set.package] = _unpack(path, Path(temporary) / art_set.name)
         if missing and len(missing) == len(needed):
-            raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm or apt-get missing?)")
+            raise UserError(f"none of the packages could be had: {', '.join(missing)} (npm, pip or apt-get missing?)")
         subjects = learn_subjects({s.name: folders[s.package] for s in needed if s.package in folders})
         output.mkdir(parents=True, exist_ok=True)
         known = output / "manifest.json"
@@ -243,8 +264,8 @@ def fetch_art(output: Path, downloads: Path | None = None, sets: list[str] | Non
             manifest["sets"][art_set.name] = {
                 "package": f"{art_set.tool}: {art_set.package}",
                 "licence": art_set.licence,
-                "files": len(used) - 1,
-                "reserved": max(0, len(reserved) - 1),
+                "files": _count(used),
+                "reserved": _count(reserved),
                 "left_out": left_out,
                 "bytes": sum(p.stat().st_size for p in output.glob(f"{art_set.name}*{suffix}")),
             }

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paintsundo.data.splits import SKIN_TONES, tones, without_tone
+from paintsundo.data.glyphs.reading import character_of, read
+from paintsundo.data.glyphs.tags import tags_of
+from paintsundo.data.splits import SKIN_TONES, is_reserved, tones, without_tone
 
 _XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 _VARIATION = re.compile(r"-?FE0F", re.I)
@@ -35,12 +37,14 @@ class ArtSet:
     """A set of files in one package. `collect` reads them from the unpacked package."""
 
     name: str
-    tool: str  # "npm" or "apt"
+    tool: str  # "npm", "pip" or "apt"
     package: str
     licence: str
     collect: Callable[[Path, Subjects], Iterator[Art]]
     most: int | None = None  # at most so many files, chosen by hash
     least: int = 3  # fewest shapes of a vector file
+    suffix: str = ""  # of files that are kept as they are; "": vector art or pictures, made small
+    terms: tuple[str, ...] = ()  # files of the package that say the licence and go with every copy
 
 
 class Subjects:
@@ -212,6 +216,28 @@ def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Ar
     return collect
 
 
+def _stroke_order(files: str) -> Callable[[Path, Subjects], Iterator[Art]]:
+    """Characters of KanjiVG or hanzi-writer, one file each: its variants left out, and characters that only one of the
+    two names reserves, which would be trained on in the other.
+    """
+
+    def collect(folder: Path, subjects: Subjects) -> Iterator[Art]:
+        kanjivg = files.endswith(".svg")
+        for path in sorted(folder.glob(files)):
+            character = character_of(path.stem)
+            if not character or is_reserved(character) != is_reserved(f"{ord(character):05x}"):
+                continue
+            data = path.read_bytes()
+            tags = tags_of(read(data, path.stem))
+            author, licence = (
+                ("Ulrich Apel (KanjiVG)", KANJIVG_LICENCE) if kanjivg else ("Arphic Technology", HANZI_LICENCE)
+            )
+            yield Art(path.stem, data, f"{ord(character):04X}", tags, author, licence)
+
+    return collect
+
+
+KANJIVG_LICENCE, HANZI_LICENCE = "CC BY-SA 3.0", "Arphic Public License"
 _FREE = r"CC0|CC-BY|public-domain|Expat|GPL-2"
 
 SETS: tuple[ArtSet, ...] = (
@@ -241,5 +267,25 @@ SETS: tuple[ArtSet, ...] = (
             r"/stamps/(animals|food|plants|town|vehicles|household|hobbies|clothes|naturalforces|space)/(?!.*cartoon)",
         ),
         most=220,
+    ),
+    ArtSet(
+        "kanjivg",
+        "pip",
+        "kanjivg",
+        KANJIVG_LICENCE,
+        _stroke_order("kanji/*.svg"),
+        most=600,
+        suffix=".kvg",
+        terms=("kanjivg-*/licenses/COPYING",),
+    ),
+    ArtSet(
+        "hanzi-writer",
+        "npm",
+        "hanzi-writer-data@2",
+        HANZI_LICENCE,
+        _stroke_order("?.json"),
+        most=400,
+        suffix=".json",
+        terms=("ARPHICPL.TXT",),
     ),
 )

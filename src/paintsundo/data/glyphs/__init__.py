@@ -1,1 +1,1 @@
-"""Characters in the order in which people write them. (Being written by GLYPHS, a helper of its own: not SVG any more.)"""
+"""Characters in the order in which people write them: KanjiVG's lines and hanzi-writer's outlined strokes."""
