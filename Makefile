@@ -8,13 +8,15 @@ TESTS ?= tests
 PIP_ARGS ?=
 DEMO_INPUT ?= examples/chili.png
 DEMO_ARGS ?=
+DATASET ?= data/open
+DATASET_ARGS ?=
 
-# After installation nothing here needs a network; these make that certain.
+# After installation nothing here but fetching art needs a network; these make that certain.
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 WANDB_MODE=offline
 PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(TESTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format
+.PHONY: help install demo dataset test test-all lint format
 
 help: ## Show what can be made
 	@echo "make TARGET, where TARGET is"
@@ -32,6 +34,13 @@ demo: $(INSTALLED) ## Make the film of an example picture, anew each time (DEMO_
 	@output=films/demo-$$(date +%Y%m%d-%H%M%S)-$$$$; \
 	$(OFFLINE) $(RUN) infer.py 'input=$(DEMO_INPUT)' output=$$output $(DEMO_ARGS) \
 	&& echo "The film is here:" && ls $$output/*/film.mp4
+
+dataset: $(INSTALLED) ## Fetch open art and build the open data set into data/open (DATASET=folder, DATASET_ARGS=options)
+	@test -f data/art/manifest.json || $(RUN) -m paintsundo.data fetch output=data/art
+	$(OFFLINE) $(RUN) -m paintsundo.data build source=open input=data/art 'output=$(DATASET)' $(DATASET_ARGS)
+	$(OFFLINE) $(RUN) -m paintsundo.data check 'data=$(DATASET)'
+	$(OFFLINE) $(RUN) -m paintsundo.data show 'data=$(DATASET)' 'output=$(DATASET).html' overwrite=true
+	@echo "The data set and its report are here: $(DATASET) $(DATASET).html"
 
 test: $(INSTALLED) ## Run the fast tests: under 10 minutes on two cores (TESTS=path: some of them)
 	$(PYTEST) -m "not slow"
