@@ -7,6 +7,7 @@ cannot.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,11 @@ READING_SLOPE = 0.4  # how much a step to the right weighs against a step down
 def reading_order(x: NDArray[np.float64] | float, y: NDArray[np.float64] | float) -> NDArray[np.float64]:
     """Positions along the reading direction: from the top, and a little from the left."""
     return np.asarray(y + READING_SLOPE * np.asarray(x), np.float64)
+
+
+def side(height: int, width: int) -> float:
+    """The side of a square of the same area: what shares of the canvas side refer to."""
+    return math.sqrt(height * width)
 
 
 def components(labels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -103,6 +109,6 @@ def painting(
     for number, share in enumerate((*BANDS, BROAD)):
         mask = kind == number
         if mask.any():
-            key[mask] = sweep(height, width, share * height)[mask]
+            key[mask] = sweep(height, width, share * side(height, width))[mask]
             cost[mask] = BAND / share
     return np.where(parts > 0, component_ranks(parts, groups)[parts] + key, np.nan), cost

@@ -36,11 +36,34 @@ class Shape:
     soft: bool  # blended, blurred or masked: an overlay rather than a surface
     element: int = 0  # which element of a composition
     prefix: str = ""  # of its ids, in a composition
+    inner: str = ""  # markup inside the element: the words of a text
+    plain: str = ""  # the same without paint of its own
+    marked: bool = False  # has line markers
 
     def outline(self) -> list[Polyline]:
         """Polylines in root coordinates."""
         lines = svg_paths.outline(self.tag, self.attributes)
         return [svg_paths.apply(self.matrix, line) for line in lines]
+
+    @property
+    def whole(self) -> bool:
+        """Texts and pictures are drawn as they are: they have no outline to follow and no flat colour."""
+        return self.tag in ("text", "image")
+
+    def markup(self, override: Override, effects: bool) -> str:
+        """The element with its paint overridden. Where any paint is, pictures are plain rectangles, texts plain."""
+        if override is None:
+            return ""
+        attributes = self.attributes
+        if not effects:
+            attributes = {k: v for k, v in attributes.items() if k not in EFFECTS}
+        if not override:
+            return open_tag(self.tag, attributes, f">{self.inner}</{self.tag}" if self.inner else "/")
+        if self.tag == "image":
+            attributes = {k: v for k, v in attributes.items() if k not in ("href", "preserveAspectRatio")}
+            return open_tag("rect", {**attributes, **override}, "/")
+        attributes = {**attributes, **override}
+        return open_tag(self.tag, attributes, f">{self.plain}</{self.tag}" if self.plain else "/")
 
 
 Override = dict[str, str] | None  # attributes to change; None hides the shape
@@ -49,10 +72,19 @@ Piece = str | tuple[str, str] | Shape  # markup; (markup with effects, markup wi
 
 @dataclass
 class SvgArt:
-    """A parsed file: `view_box` (x, y, width, height) and pieces in document order."""
+    """A parsed file: `view_box` (x, y, width, height) and pieces in document order.
+
+    `document` is the whole file made safe, as it stands: (attributes of the root, content). It is what the finished
+    picture is rendered from, so what the pieces leave out or simplify is never missing there. `rest`: there is such.
+    `notes`: what of the file is not drawn at all.
+    """
 
     view_box: tuple[float, float, float, float]
     pieces: list[Piece]
+    aspect: str = ""  # preserveAspectRatio of the root
+    document: tuple[dict[str, str], str] | None = None
+    rest: bool = False
+    notes: tuple[str, ...] = ()
     shapes: list[Shape] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -60,9 +92,14 @@ class SvgArt:
 
     @property
     def has_effects(self) -> bool:
-        """Whether any group or shape has opacity, a filter or a mask."""
+        """Whether flat colours can differ from the finished picture: opacity, filters, masks, pictures."""
         on_groups = any(isinstance(piece, tuple) for piece in self.pieces)
-        return on_groups or any(name in shape.attributes for shape in self.shapes for name in EFFECTS)
+        on_shapes = any(name in shape.attributes for shape in self.shapes for name in EFFECTS)
+        return on_groups or on_shapes or self.rest or any(shape.tag == "image" for shape in self.shapes)
+
+    @property
+    def has_text(self) -> bool:
+        return any(shape.tag == "text" for shape in self.shapes) or "<text" in (self.document or ({}, ""))[1]
 
     def markup(self, paint: Callable[[Shape], Override] | None = None, effects: bool = True) -> str:
         """The content between the root tags, each shape painted as `paint` says (None: as in the file).
@@ -76,13 +113,7 @@ class SvgArt:
             elif isinstance(piece, tuple):
                 parts.append(piece[0] if effects else piece[1])
             else:
-                override = paint(piece) if paint else {}
-                if override is None:
-                    continue
-                attributes = piece.attributes
-                if not effects:
-                    attributes = {k: v for k, v in attributes.items() if k not in EFFECTS}
-                parts.append(open_tag(piece.tag, {**attributes, **override}, "/"))
+                parts.append(piece.markup(paint(piece) if paint else {}, effects))
         return "".join(parts)
 
 

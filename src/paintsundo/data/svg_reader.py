@@ -1,38 +1,28 @@
-"""Reading SVG files safely: bytes in, shapes out; whatever would need anything else is refused with a reason."""
+"""SVG files as shapes: bytes in, pieces out that can be painted in other ways."""
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from xml.sax.saxutils import escape
 
 import numpy as np
 
-from paintsundo.data import svg_paths
-from paintsundo.data.svg_art import EFFECTS, Piece, Shape, SvgArt, UnusableArt, open_tag
+from paintsundo.data import svg_css, svg_paths, svg_viewport
+from paintsundo.data.source import Unusable
+from paintsundo.data.svg_art import EFFECTS, Piece, Shape, SvgArt, open_tag
+from paintsundo.data.svg_costs import MAX_DEPTH, URL
+from paintsundo.data.svg_document import Document, Limits, read_document
 from paintsundo.data.svg_paths import IDENTITY, Matrix
+from paintsundo.data.svg_servers import Servers
+from paintsundo.data.svg_viewport import Box
 
-SVG = "{http://www.w3.org/2000/svg}"
-XLINK = "{http://www.w3.org/1999/xlink}"
-MAX_BYTES = 400_000
-MAX_SHAPES = 1500
-MAX_DEPTH = 60
-
-DRAWABLE = {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon"}
+DRAWABLE = {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "image"}
 GROUPS = {"g", "a", "svg", "switch"}
-RESOURCES = {
-    "defs",
-    "clipPath",
-    "mask",
-    "linearGradient",
-    "radialGradient",
-    "filter",
-    "pattern",
-    "symbol",
-    "marker",
-}
-SILENT = {"title", "desc", "metadata", "namedview", "script", "style"}
+RESOURCES = {"defs", "clipPath", "mask", "linearGradient", "radialGradient", "filter", "pattern", "symbol", "marker"}
+WORDS = {"text", "tspan", "textPath", "tref"}
 INHERITED = {
     "fill": "black",
     "stroke": "none",
@@ -46,147 +36,129 @@ PRESENTATION = re.compile(
     r"^(fill|stroke|opacity|stop-|clip|mask|filter|marker|display|visibility|color|flood|lighting|mix-blend-mode"
     r"|isolation|paint-order|enable-background|vector-effect|shape-rendering|transform-origin)"
 )
-URL = re.compile(r"url\(\s*['\"]?\s*#([^'\")]+?)\s*['\"]?\s*\)")
+OF_TEXT = re.compile(r"^(font|text-|letter-|word-|dominant-|alignment-|baseline-|writing-|direction$|unicode-bidi)")
+PLACE: tuple[str, ...] = ("x", "y", "width", "height")
+ROOT_GEOMETRY = {"width", "height", "viewBox", "x", "y", "version", "baseProfile"}
+MARKERS = ("marker", "marker-start", "marker-mid", "marker-end")
 
 
-def _pixels(length: str) -> float:
-    """A CSS length in pixels (96 to the inch). Raises UnusableArt for relative or missing ones."""
-    found = re.fullmatch(r"\s*([\d.]+(?:[eE][-+]?\d+)?)\s*(px|pt|pc|mm|cm|in|)\s*", length)
-    if found is None:
-        raise UnusableArt("no size")
-    factor = {"": 1.0, "px": 1.0, "pt": 96 / 72, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
-    return float(found[1]) * factor[found[2]]
+@dataclass(frozen=True)
+class _State:
+    """What a place in the tree passes on to the shapes below."""
 
+    matrix: Matrix
+    view_box: Box
+    opacity: float = 1.0
+    soft: bool = False
+    layer: str = ""
+    marked: bool = False
 
-def _local(tag: object) -> str:
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
-
-
-def _rules(root: ElementTree.Element) -> list[tuple[str, dict[str, str]]]:
-    """Declarations of <style> sheets for plain selectors (.class, #id, tag); anything else is unusable."""
-    rules = []
-    for sheet in root.iter(SVG + "style"):
-        text = re.sub(r"/\*.*?\*/|<!--|-->", "", sheet.text or "", flags=re.S)
-        if "@" in text:
-            raise UnusableArt("style sheet with @-rules")
-        for selectors, body in re.findall(r"([^{}]+)\{([^{}]*)\}", text):
-            for selector in selectors.split(","):
-                selector = selector.strip()
-                if not re.fullmatch(r"[.#]?[\w-]+", selector):
-                    raise UnusableArt(f"style sheet selector {selector!r}")
-                rules.append((selector, _declarations(body)))
-    return rules
-
-
-def _declarations(style: str) -> dict[str, str]:
-    pairs = (item.split(":", 1) for item in style.split(";") if ":" in item)
-    return {name.strip(): value.replace("!important", "").strip() for name, value in pairs}
+    def inside(self, attributes: dict[str, str], blurs: Callable[[str], bool], layer: str = "") -> _State:
+        matrix = self.matrix
+        if "transform" in attributes:
+            matrix = svg_paths.compose(matrix, svg_paths.parse_transform(attributes["transform"]))
+        found = svg_paths.numbers(attributes.get("opacity", "1"))
+        opacity = self.opacity * (found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0)
+        soft = self.soft or "style" in attributes or blurs(attributes.get("filter", ""))
+        markers = [attributes[name] for name in MARKERS if name in attributes]
+        marked = any(value != "none" for value in markers) if markers else self.marked
+        return _State(matrix, self.view_box, opacity, soft, self.layer or layer, marked)
 
 
 class _Reader:
-    """One pass over the tree. Collects pieces; raises UnusableArt for what cannot be drawn safely and
-    alone.
-    """
+    """One pass over a safe tree that collects pieces. What has no pieces is left to the finished picture."""
 
-    def __init__(self, root: ElementTree.Element, prefix: str):
-        self.root, self.prefix = root, prefix
-        self.ids = {node.get("id"): node for node in root.iter() if node.get("id")}
-        self.rules = _rules(root)
+    def __init__(self, document: Document, prefix: str, limits: Limits):
+        self.document, self.prefix, self.limits = document, prefix, limits
+        self.ids = document.ids
+        self.servers = Servers(document, prefix)
+        self.rules, complete = svg_css.rules(document.root)
+        self.rest = not complete
         self.pieces: list[Piece] = []
-        self.count = self.visited = 0
+        self.count = self.visited = self.viewports = 0
 
     def attributes(self, node: ElementTree.Element) -> dict[str, str]:
-        """Own attributes with style rules and the style attribute folded in, references checked and
-        prefixed.
-        """
-        plain: dict[str, str] = {}
-        for name, value in node.attrib.items():
-            if name == XLINK + "href":
-                name = "href"
-            if name.startswith("{"):
-                continue
-            if name.lower().startswith("on"):
-                raise UnusableArt("script in an event attribute")
-            plain[name] = value
+        """Own attributes with style rules and the style attribute folded in, references prefixed."""
+        plain = dict(node.attrib)
         style: dict[str, str] = {}
-        names = (plain.get("class") or "").split()
-        for selector, body in self.rules:
-            key = selector[1:]
-            if (
-                selector == _local(node.tag)
-                or (selector[0] == "." and key in names)
-                or (selector[0] == "#" and key == plain.get("id"))
-            ):
-                style.update(body)
-        style.update(_declarations(plain.pop("style", "")))
+        for rule in self.rules:
+            if rule.matches(node):
+                style.update(rule.body)
+        style.update(svg_css.declarations(plain.pop("style", "")))
         blend = style.get("mix-blend-mode")
-        plain.update({k: v for k, v in style.items() if PRESENTATION.match(k)})
+        wanted = OF_TEXT.match if node.tag in WORDS else lambda _: None
+        plain.update({k: v for k, v in style.items() if PRESENTATION.match(k) or wanted(k)})
         if blend and blend != "normal":  # the only property that has no presentation attribute
             plain["style"] = f"mix-blend-mode:{blend}"
         plain.pop("class", None)
         if "id" in plain:
             plain["id"] = self.prefix + plain["id"]
         for name, value in plain.items():
-            if name == "href":
-                if not value.startswith("#"):
-                    raise UnusableArt("reference to another file")
+            if name == "href" and value.startswith("#"):
                 plain[name] = "#" + self.prefix + value[1:]
             elif "url(" in value:
-                if re.sub(URL, "", value).find("url(") >= 0:
-                    raise UnusableArt("reference to another file")
                 plain[name] = URL.sub(lambda found: f"url(#{self.prefix}{found[1]})", value)
         return plain
 
-    def verbatim(self, node: ElementTree.Element, depth: int) -> str:
-        """A resource (gradient, clip path, ...) as markup."""
-        tag = _local(node.tag)
-        if depth > MAX_DEPTH:
-            raise UnusableArt("nested too deeply")
-        if tag in ("image", "feImage", "foreignObject", "text"):
-            raise UnusableArt(f"holds <{tag}>")
-        if not tag or tag in SILENT or not str(node.tag).startswith(SVG):
-            return ""
-        inner = "".join(self.verbatim(child, depth + 1) for child in node)
-        return f"{open_tag(tag, self.attributes(node))}{inner}</{tag}>"
+    def verbatim(self, node: ElementTree.Element, paint: bool = True) -> str:
+        """An element as markup, with or without paint of its own."""
+        attributes = self.attributes(node)
+        if not paint:
+            attributes = {k: v for k, v in attributes.items() if not re.match("fill|stroke|opacity|style", k)}
+        return f"{open_tag(str(node.tag), attributes)}{self.content(node, paint)}</{node.tag}>"
+
+    def content(self, node: ElementTree.Element, paint: bool = True) -> str:
+        """What stands inside an element, as markup."""
+        parts = [escape(node.text or "")]
+        for child in node:
+            if child.tag != "style":
+                parts.append(self.verbatim(child, paint))
+            parts.append(escape(child.tail or ""))
+        return "".join(parts)
 
     def walk(self, node: ElementTree.Element, style: dict[str, str], state: _State, depth: int) -> None:
-        tag = _local(node.tag)
+        tag = str(node.tag)
         self.visited += 1  # <use> can multiply nodes without end
-        if depth > MAX_DEPTH or self.visited > 20 * MAX_SHAPES:
-            raise UnusableArt("nested too deeply")
-        if tag == "script":
-            raise UnusableArt("holds <script>")
-        if not str(node.tag).startswith(SVG) or tag in SILENT:
-            return
+        if depth > MAX_DEPTH or self.visited > 10 * self.limits.shapes + 1000:
+            raise Unusable("nested too deeply")
         if tag in RESOURCES:
-            self.pieces.append(self.verbatim(node, depth))
+            self.pieces.append(self.verbatim(node))
             return
         attributes = self.attributes(node)
-        if attributes.get("display") == "none":
+        if tag not in DRAWABLE | GROUPS | {"use"} or attributes.get("display") == "none":
             return
-        if tag not in DRAWABLE and tag not in GROUPS and tag != "use":
-            raise UnusableArt(f"holds <{tag}>")
-        style = {**style, **{k: v for k, v in attributes.items() if k in INHERITED and v != "inherit"}}
-        state = state.inside(attributes, self.blurs, node.get("id", "") if tag == "g" else "")
+        passed_on = {k: v for k, v in attributes.items() if (k in INHERITED or OF_TEXT.match(k)) and v != "inherit"}
+        passed_on |= {k: v for k, v in self.text_style(node).items() if v != "inherit"}
+        style = {**style, **passed_on}
+        state = state.inside(attributes, self.servers.blurs, node.get("id", "") if tag == "g" else "")
         if tag in DRAWABLE:
-            self.shape(tag, attributes, style, state)
-            return
-        if tag == "use":
-            target = self.ids.get(attributes.get("href", "#")[1 + len(self.prefix) :])
-            if target is None or _local(target.tag) in ("svg", "symbol"):
-                raise UnusableArt("<use> of something that is not a shape or a group")
-            dx, dy = attributes.pop("x", "0"), attributes.pop("y", "0")
-            shift = f"translate({dx} {dy})"
-            attributes["transform"] = f"{attributes.get('transform', '')} {shift}".strip()
-            state = state.inside({"transform": shift}, self.blurs)
-            children = [target]
-            for name in ("href", "width", "height"):
-                attributes.pop(name, None)
-            tag = "g"
+            self.shape(node, attributes, style, state)
+        elif tag == "use":
+            self.use(attributes, style, state, depth)
         elif tag == "svg":
-            raise UnusableArt("nested <svg>")
+            self.viewport(node, attributes, attributes, style, state, depth)
+        elif tag == "switch":
+            self.group(attributes, [child for child in node if _passes(child)][:1], style, state, depth)
         else:
-            children = list(node)
+            self.group(attributes, list(node), style, state, depth)
+
+    def text_style(self, node: ElementTree.Element) -> dict[str, str]:
+        """Properties of text that style sheets and the style attribute give an element, for the texts below it."""
+        style: dict[str, str] = {}
+        for rule in self.rules:
+            if rule.matches(node):
+                style.update(rule.body)
+        style.update(svg_css.declarations(node.get("style", "")))
+        return {k: v for k, v in style.items() if OF_TEXT.match(k)}
+
+    def group(
+        self,
+        attributes: dict[str, str],
+        children: list[ElementTree.Element],
+        style: dict[str, str],
+        state: _State,
+        depth: int,
+    ) -> None:
         plain = {k: v for k, v in attributes.items() if k not in EFFECTS}
         if plain == attributes:
             self.pieces.append(open_tag("g", attributes))
@@ -196,123 +168,132 @@ class _Reader:
             self.walk(child, style, state, depth + 1)
         self.pieces.append("</g>")
 
-    def shape(self, tag: str, attributes: dict[str, str], style: dict[str, str], state: _State) -> None:
+    def use(self, attributes: dict[str, str], style: dict[str, str], state: _State, depth: int) -> None:
+        target = self.ids.get(attributes.get("href", "#")[1 + len(self.prefix) :])
+        if target is None:  # nothing is drawn
+            return
+        place = {name: attributes.pop(name) for name in PLACE if name in attributes}
+        attributes.pop("href", None)
+        if target.tag in ("symbol", "svg"):
+            inner = self.attributes(target)
+            if target.tag == "symbol":
+                place = {"width": "100%", "height": "100%", **place}
+            else:
+                place = {**{k: v for k, v in inner.items() if k in ("width", "height")}, **place}
+            self.viewport(target, {**attributes, "in-use": "1"}, {**inner, **place}, style, state, depth)
+            return
+        shift = f"translate({place.get('x', '0')} {place.get('y', '0')})"
+        attributes["transform"] = f"{attributes.get('transform', '')} {shift}".strip()
+        self.group(attributes, [target], style, state.inside({"transform": shift}, self.servers.blurs), depth)
+
+    def viewport(
+        self,
+        node: ElementTree.Element,
+        attributes: dict[str, str],
+        place: dict[str, str],
+        style: dict[str, str],
+        state: _State,
+        depth: int,
+    ) -> None:
+        """The content of a nested <svg> or of a <symbol> in use, clipped to its place and scaled to fit it."""
+        try:
+            room = svg_viewport.viewport(place, state.view_box)
+            numbers = svg_paths.numbers(place.get("viewBox", ""))
+            box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else (0.0, 0.0, *room[2:])
+            if min(*room[2:], *box[2:]) <= 0:
+                return
+        except ValueError:
+            self.rest = True
+            return
+        fit = svg_viewport.fit(box, room, place.get("preserveAspectRatio", ""))
+        around = {k: v for k, v in attributes.items() if k not in ROOT_GEOMETRY | {"in-use", "preserveAspectRatio"}}
+        matrix = "matrix({} {} {} {} {} {})".format(*(f"{value:.9g}" for value in fit.T.ravel()))
+        inner = replace(state.inside({"transform": matrix}, self.servers.blurs), view_box=box)
+        self.pieces.append(open_tag("g", around))
+        clip = ""
+        sized = "in-use" in attributes or ("width" in place and "height" in place)
+        if sized and place.get("overflow", "hidden") not in ("visible", "auto"):
+            self.viewports += 1
+            clip = f"{self.prefix}--viewport{self.viewports}"
+            rect = dict(zip(PLACE, (f"{value:.9g}" for value in room), strict=True))
+            self.pieces.append(f'<clipPath id="{clip}">{open_tag("rect", rect, "/")}</clipPath>')
+        self.pieces.append(open_tag("g", {"clip-path": f"url(#{clip})"} if clip else {}))
+        self.group({"transform": matrix}, list(node), style, inner, depth + 1)
+        self.pieces.append("</g></g>")
+
+    def shape(
+        self, node: ElementTree.Element, attributes: dict[str, str], style: dict[str, str], state: _State
+    ) -> None:
         self.count += 1
-        if self.count > MAX_SHAPES:
-            raise UnusableArt(f"more than {MAX_SHAPES} shapes")
-        if any(name.startswith("marker") and value != "none" for name, value in attributes.items()):
-            raise UnusableArt("line markers")
+        if self.count > self.limits.shapes:
+            raise Unusable(f"more than {self.limits.shapes} shapes")
+        tag = str(node.tag)
         scale = float(np.sqrt(abs(np.linalg.det(state.matrix[:, :2]))))
-        opacity = state.opacity
 
         def number(name: str) -> float:
             found = svg_paths.numbers(style[name])
             return (found[0] / (100 if "%" in style[name] else 1)) if found else 1.0
 
         fill, stroke = self.paint(style["fill"], style), self.paint(style["stroke"], style)
-        self.pieces.append(
-            Shape(
-                tag=tag,
-                attributes=attributes,
-                matrix=state.matrix,
-                layer=state.layer,
-                fill="none" if tag == "line" or style["visibility"] != "visible" else fill,
-                stroke="none" if style["visibility"] != "visible" else stroke,
-                stroke_width=number("stroke-width") * scale,
-                fill_opacity=opacity * number("fill-opacity") * self.stop_opacity(fill),
-                stroke_opacity=opacity * number("stroke-opacity") * self.stop_opacity(stroke),
-                soft=state.soft,
-                prefix=self.prefix,
-            )
+        if tag == "text":
+            attributes = {**{k: v for k, v in style.items() if OF_TEXT.match(k)}, **attributes}
+            fill = style["color"] if fill == "none" and stroke == "none" else fill  # its words may have their own
+        elif tag == "image":
+            if not ("width" in attributes and "height" in attributes):
+                self.rest = True
+                return
+            fill, stroke = "#808080", "none"
+        elif tag == "line":
+            fill = "none"
+        if style["visibility"] != "visible":
+            fill = stroke = "none"
+        shape = Shape(
+            tag=tag,
+            attributes=attributes,
+            matrix=state.matrix,
+            layer=state.layer,
+            fill=fill,
+            stroke=stroke,
+            stroke_width=number("stroke-width") * scale,
+            fill_opacity=state.opacity * number("fill-opacity") * self.servers.stop_opacity(fill),
+            stroke_opacity=state.opacity * number("stroke-opacity") * self.servers.stop_opacity(stroke),
+            soft=state.soft,
+            prefix=self.prefix,
+            inner=self.content(node) if tag == "text" else "",
+            plain=self.content(node, paint=False) if tag == "text" else "",
+            marked=state.marked,
         )
+        for paint in (fill, stroke):
+            self.servers.check_tile(paint, shape)
+        self.pieces.append(shape)
 
     def paint(self, value: str, style: dict[str, str]) -> str:
         value = style["color"] if value == "currentColor" else value
         found = URL.search(value)
         return f"url(#{self.prefix}{found[1]})" if found and not found[1].startswith(self.prefix) else value
 
-    def gradient(self, paint: str) -> list[ElementTree.Element]:
-        """The stops of a gradient, followed through href (at most five links)."""
-        found = URL.search(paint)
-        node = self.ids.get(found[1][len(self.prefix) :]) if found else None
-        for _ in range(5):
-            if node is None:
-                return []
-            stops = [child for child in node if _local(child.tag) == "stop"]
-            if stops:
-                return stops
-            node = self.ids.get((node.get(XLINK + "href") or node.get("href") or "#")[1:])
-        return []
 
-    def stop_opacity(self, paint: str) -> float:
-        """The least opacity among a gradient's stops; 1 for a plain colour."""
-        values = [1.0]
-        for stop in self.gradient(paint):
-            declared = _declarations(stop.get("style", "")).get("stop-opacity", stop.get("stop-opacity", "1"))
-            found = svg_paths.numbers(declared)
-            values.append(found[0] if found else 1.0)
-        return min(values)
-
-    def blurs(self, reference: str) -> bool:
-        """Whether a filter smears the shape itself, rather than adding an inner or outer shadow to it."""
-        found = URL.search(reference)
-        node = self.ids.get(found[1][len(self.prefix) :]) if found else None
-        if node is None:
-            return False
-        names = {_local(child.tag) for child in node}
-        return "feGaussianBlur" in names and "feComposite" not in names and "feOffset" not in names
+def _passes(child: ElementTree.Element) -> bool:
+    """Whether a child of <switch> is one for this renderer, in English."""
+    languages = [part.strip() for part in child.get("systemLanguage", "en").split(",")]
+    return "requiredExtensions" not in child.attrib and any(name.split("-")[0] == "en" for name in languages)
 
 
-@dataclass(frozen=True)
-class _State:
-    """What a place in the tree passes on to the shapes below."""
-
-    matrix: Matrix
-    opacity: float = 1.0
-    soft: bool = False
-    layer: str = ""
-
-    def inside(self, attributes: dict[str, str], blurs: Callable[[str], bool], layer: str = "") -> _State:
-        matrix = self.matrix
-        if "transform" in attributes:
-            matrix = svg_paths.compose(matrix, svg_paths.parse_transform(attributes["transform"]))
-        found = svg_paths.numbers(attributes.get("opacity", "1"))
-        opacity = self.opacity * (found[0] / (100 if "%" in attributes.get("opacity", "") else 1) if found else 1.0)
-        soft = self.soft or "style" in attributes or blurs(attributes.get("filter", ""))
-        return _State(matrix, opacity, soft, self.layer or layer)
-
-
-def parse(data: bytes, prefix: str = "") -> SvgArt:
+def parse(data: bytes, prefix: str = "", limits: Limits | None = None) -> SvgArt:
     """Read SVG bytes. `prefix` is put before every id, so that several files can share one document.
 
-    Raises UnusableArt with a reason: not well-formed, entities, scripts, pictures, text, references to other
-    files, too large. Nothing outside the bytes is ever read.
+    Raises Unusable with a reason: not well-formed, entities, scripts, references to other files, too large. Nothing
+    outside the bytes is ever read.
     """
-    if len(data) > MAX_BYTES:
-        raise UnusableArt(f"larger than {MAX_BYTES // 1000} kB")
-    if b"\0" in data[:4]:
-        raise UnusableArt("not UTF-8")
-    if b"<!ENTITY" in data:
-        raise UnusableArt("declares entities")
-    if b"<?xml-stylesheet" in data:
-        raise UnusableArt("reference to another file")
-    try:
-        root = ElementTree.fromstring(data)
-    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
-        raise UnusableArt(f"not well-formed: {error}") from error
-    if root.tag != SVG + "svg":
-        raise UnusableArt("not an SVG document")
-    box = svg_paths.numbers(root.get("viewBox", ""))
-    if len(box) != 4:
-        box = [0.0, 0.0, *(_pixels(root.get(name, "")) for name in ("width", "height"))]
-    if not (box[2] > 0 and box[3] > 0):
-        raise UnusableArt("empty view box")
-    reader = _Reader(root, prefix)
+    limits = limits or Limits()
+    document = read_document(data, limits)
+    root, box = document.root, document.view_box
+    reader = _Reader(document, prefix, limits)
     try:
         attributes = reader.attributes(root)
         kept = {k: v for k, v in attributes.items() if PRESENTATION.match(k)}
-        style = {**INHERITED, **{k: v for k, v in kept.items() if k in INHERITED}}
-        state = _State(IDENTITY).inside(kept, reader.blurs)
+        style = {**INHERITED, **{k: v for k, v in kept.items() if k in INHERITED}, **reader.text_style(root)}
+        state = _State(IDENTITY, box).inside(kept, reader.servers.blurs)
         if kept:
             plain = {k: v for k, v in kept.items() if k not in EFFECTS}
             reader.pieces.append((open_tag("g", kept), open_tag("g", plain)))
@@ -320,11 +301,15 @@ def parse(data: bytes, prefix: str = "") -> SvgArt:
             reader.walk(child, style, state, 1)
         if kept:
             reader.pieces.append("</g>")
-    except UnusableArt:
+    except Unusable:
         raise
     except (ValueError, IndexError, OverflowError) as error:
-        raise UnusableArt(f"malformed: {error}") from error
-    art = SvgArt((box[0], box[1], box[2], box[3]), reader.pieces)
-    if not art.shapes:
-        raise UnusableArt("no shapes")
+        raise Unusable(f"malformed: {error}") from error
+    content = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
+    around = {k: v for k, v in root.attrib.items() if k not in ROOT_GEOMETRY}
+    art = SvgArt(
+        box, reader.pieces, root.get("preserveAspectRatio", ""), (around, content), reader.rest, document.notes
+    )
+    if not art.shapes and not art.rest:
+        raise Unusable("no shapes")
     return art

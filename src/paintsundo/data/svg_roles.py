@@ -11,7 +11,7 @@ from PIL import ImageColor
 from scipy import ndimage
 
 from paintsundo.data import brush, svg_paths, timeline
-from paintsundo.data.scene import Scene
+from paintsundo.data.scene import Scene, without_markers
 from paintsundo.data.svg_art import Override, Shape
 
 BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
@@ -104,7 +104,7 @@ class Roles:
         thickness = self.seen_thickness()
         for shape in self.scene.shapes:
             role = self[shape]
-            if role.overlay or role.background:
+            if role.overlay or role.background or shape.whole:
                 continue
             in_layer = bool(LINE_LAYER.fullmatch(shape.layer.removeprefix(shape.prefix)))
             if in_layer:
@@ -156,7 +156,7 @@ class Roles:
     def ink_paint(self, shape: Shape) -> Override:
         """Ink on white paper; surfaces are white, so that they hide the lines behind them."""
         role = self[shape]
-        if role.overlay or role.background:
+        if role.overlay or role.background or shape.whole:
             return None
         fill = "none" if shape.fill == "none" else shape.fill if role.fill_is_ink else "#ffffff"
         return {
@@ -164,6 +164,7 @@ class Roles:
             "stroke": shape.stroke if role.stroke_is_ink else "none",
             "fill-opacity": "1",
             "stroke-opacity": "1",
+            **without_markers(shape),
         }
 
     def _find_base(self) -> None:
@@ -171,7 +172,7 @@ class Roles:
         least = BASE_LEAST * max(1, int(drawn.sum())) / max(1, len(self.scene.placed) - self.has_background())
         for shape in self.scene.shapes:
             role = self[shape]
-            surface = shape.fill != "none" and not role.overlay and not role.fill_is_ink
+            surface = shape.fill != "none" and not role.overlay and not role.fill_is_ink and not shape.whole
             role.base = role.background or (surface and svg_paths.area(self.lines[id(shape)]) >= least)
 
     def has_details(self) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from paintsundo.data import staged
-from paintsundo.data.brush import BAND, sweep
+from paintsundo.data.brush import BAND, side, sweep
 from paintsundo.data.process import DONE, NEVER, Picture
 from paintsundo.data.staged import Stage, StagedProcess
 
@@ -90,7 +90,7 @@ def assemble(drafts: list[Draft], weights: Mapping[str, float] = WEIGHTS, **reco
         mask = changed(before, draft.picture)
         order = np.where(mask, draft.order, np.nan)
         if np.isnan(order[mask]).all():
-            order = sweep(*mask.shape, BAND * mask.shape[0])
+            order = sweep(*mask.shape, BAND * side(*mask.shape))
         order = nearest_known(order, mask)
         places = np.argsort(order[mask], kind="stable")
         done = np.cumsum((np.ones(mask.shape) if draft.cost is None else draft.cost)[mask][places])
