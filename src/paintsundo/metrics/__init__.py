@@ -5,6 +5,8 @@ makes the null films that a figure must be read beside.
 """
 
 from paintsundo.metrics.baselines import null_baselines
+from paintsundo.metrics.bootstrap import Interval, bootstrap, paired_difference
+from paintsundo.metrics.calibration import StepReading, read_steps, shown_progress
 from paintsundo.metrics.change import change_masks, change_region_iou, changed_share, flicker
 from paintsundo.metrics.diversity import diversity
 from paintsundo.metrics.fidelity import Blankness, blankness, interpolation_fidelity, psnr, ssim
@@ -23,16 +25,19 @@ from paintsundo.metrics.progress import (
     progress_curve_error,
 )
 from paintsundo.metrics.report import measure_film
-from paintsundo.metrics.stage_order import StageOrder, outline_share, stage_order
+from paintsundo.metrics.stage_order import StageOrder, outline_share, stage_order, stage_order_error
 
 __all__ = [
     "BetweenKeyframes",
     "Blankness",
+    "Interval",
     "StageOrder",
+    "StepReading",
     "abruptness",
     "backtrack",
     "between_keyframes",
     "blankness",
+    "bootstrap",
     "change_masks",
     "change_region_iou",
     "changed_share",
@@ -46,9 +51,13 @@ __all__ = [
     "null_baselines",
     "operation_step_calibration",
     "outline_share",
+    "paired_difference",
     "progress",
     "progress_curve_error",
     "psnr",
+    "read_steps",
+    "shown_progress",
     "ssim",
     "stage_order",
+    "stage_order_error",
 ]

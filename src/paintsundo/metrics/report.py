@@ -11,7 +11,7 @@ from paintsundo.metrics.fidelity import blankness, psnr, ssim
 from paintsundo.metrics.films import Film, prepared
 from paintsundo.metrics.locality import abruptness, between_keyframes, effective_changed_share
 from paintsundo.metrics.progress import backtrack, monotonicity, progress, progress_curve_error
-from paintsundo.metrics.stage_order import stage_order
+from paintsundo.metrics.stage_order import stage_order, stage_order_error
 
 EQUAL_PSNR = 99.0
 """Written for pictures without any difference, whose PSNR is infinite, which JSON has no number for."""
@@ -84,5 +84,6 @@ def measure_film(
         else {
             "progress_curve_error": progress_curve_error(curve, progress(true_film)),
             "change_region_iou": change_region_iou(whole, true_film),
+            "stage_order_error": stage_order_error(order, stage_order(true_film)),
         },
     }

@@ -46,6 +46,17 @@ class StageOrder:
         return None if self.edges is None or self.colour is None else self.colour - self.edges
 
 
+def stage_order_error(film: StageOrder, truth: StageOrder) -> float | None:
+    """Mean |t50 − t50 of the true process| over lines, flat colour and shading, of those that both have, in [0,1].
+
+    None where they share none. A stage that the film never reaches and the true process does counts 1. Fooled by a film
+    that has only the order in common with the truth, not the places (see `change_region_iou`).
+    """
+    pairs = [(getattr(film, name), getattr(truth, name)) for name in ("edges", "colour", "shading")]
+    errors = [1.0 if ours is None else abs(ours - true) for ours, true in pairs if true is not None]
+    return sum(errors) / len(errors) if errors else None
+
+
 def gradient(picture: Floats) -> Floats:
     """Strength of edges of a picture (h,w,3) in [0,1]: largest channel's Sobel magnitude per pixel, (h,w)."""
     across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3) / 8
