@@ -155,6 +155,25 @@ def test_processes_of_several_subjects_go_where_all_of_them_go(dataset: Path) ->
     assert split_of_record({"subject": "a", "stems": [RESERVED]}, 0.5, 0.0, 1) == "test"
 
 
+def test_check_names_damaged_manifests_and_strangers(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "99999.tar").write_bytes(b"")
+    assert main(["check", f"data={dataset}"]) == 2
+    assert "99999.tar: not in the manifest" in capsys.readouterr().out
+    (dataset / "99999.tar").unlink()
+    sound = json.loads((dataset / "manifest.json").read_text())
+    for change in (
+        {"samples": 3},
+        {"shards": [{}]},
+        {"shards": 3},
+        {"shards": [{**sound["shards"][0], "file": "../x"}]},
+    ):
+        (dataset / "manifest.json").write_text(json.dumps(sound | change))
+        assert main(["check", f"data={dataset}"]) == 2, change
+    (dataset / "manifest.json").write_text("{")
+    assert main(["check", f"data={dataset}"]) == 2
+    assert "damaged" in capsys.readouterr().err
+
+
 def test_older_data_sets_are_salvaged(dataset: Path) -> None:
     manifest = json.loads((dataset / "manifest.json").read_text())
     for name in ("plan", "settings"):

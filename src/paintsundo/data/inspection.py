@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from paintsundo.data import shards
+from paintsundo.data.index import read_shards
+from paintsundo.data.shard_store import Shard
 from paintsundo.data.splits import is_reserved
 from paintsundo.errors import UserError
 
+_DAMAGE = (ValueError, KeyError, OSError, SyntaxError, TypeError, AttributeError)
 
-def faults_of(dataset: Path) -> Iterator[str]:
+
+def faults_of(dataset: Path, workers: int | None = None) -> Iterator[str]:
     """What is wrong with a data set, one line each: damaged shards and samples, unsound processes, mixed
-    splits.
+    splits, files that are not listed. `workers` threads decode; None: one per core.
 
-    Raises UserError when there is no manifest to check against.
+    Raises UserError when there is no sound manifest to check against.
     """
+    listed = read_shards(dataset)
     manifest = shards.read_manifest(dataset)
     split_of_subject: dict[str, str] = {}
-    for shard in tqdm(manifest["shards"], "checking", unit="shard"):
-        path = dataset / shard["file"]
-        if not path.exists():
-            yield f"{shard['file']}: missing"
-            continue
-        if shards.file_hash(path) != shard["sha256"]:
-            yield f"{shard['file']}: differs from the manifest"
-        found = 0
-        try:
-            for key, members in shards.read_samples(path):
-                found += 1
-                yield from (f"{shard['file']} {key}: {fault}" for fault in _sample_faults(members, shard["split"]))
-                yield from _crossing(members, shard["split"], split_of_subject)
-        except UserError as error:
-            yield str(error)
-        if found != shard["samples"]:
-            yield f"{shard['file']}: {found} samples, the manifest says {shard['samples']}"
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # decoding releases the interpreter lock
+        for shard in tqdm(listed, "checking", unit="shard"):
+            yield from _shard_faults(dataset / shard.file, shard, split_of_subject, pool)
+    total = sum(shard.samples for shard in listed)
+    if manifest.get("samples", total) != total:
+        yield f"manifest.json: says {manifest['samples']} samples, its shards {total}"
+    names = {shard.file for shard in listed}
+    yield from (f"{path.name}: not in the manifest" for path in sorted(dataset.glob("*.tar")) if path.name not in names)
+
+
+def _shard_faults(
+    path: Path, shard: Shard, split_of_subject: dict[str, str], pool: ThreadPoolExecutor
+) -> Iterator[str]:
+    if not path.is_file():
+        yield f"{shard.file}: missing"
+        return
+    if shards.file_hash(path) != shard.sha256:
+        yield f"{shard.file}: differs from the manifest"
+    found = 0
+    try:
+        samples = shards.read_samples(path)
+        while batch := list(islice(samples, 64)):
+            found += len(batch)
+            faults = pool.map(lambda sample: _sample_faults(sample[1], shard.split), batch)
+            for (key, members), found_faults in zip(batch, faults, strict=True):
+                yield from (f"{shard.file} {key}: {fault}" for fault in found_faults)
+                yield from _crossing(members, shard.split, split_of_subject)
+    except UserError as error:
+        yield str(error)
+    if found != shard.samples:
+        yield f"{shard.file}: {found} samples, the manifest says {shard.samples}"
 
 
 def _sample_faults(members: dict[str, bytes], split: str) -> list[str]:
     try:
         process = shards.decode(members)
-    except (ValueError, KeyError, OSError, SyntaxError, TypeError) as error:
+        found = process.faults()
+    except _DAMAGE as error:
         return [f"damaged ({type(error).__name__}: {error})"]
-    found = process.faults()
     if process.extra.get("split") != split:
         found.append(f"belongs to {process.extra.get('split')}, lies in {split}")
     if split != "test":
@@ -57,7 +79,7 @@ def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> It
     """Subjects that are in training as well as in validation."""
     try:
         subjects = shards.record_of(members)["subject"].split("+")
-    except (ValueError, KeyError):
+    except _DAMAGE:
         return
     for subject in subjects:
         if split != "test" and seen.setdefault(subject, split) != split:
