@@ -130,6 +130,8 @@ def minified(data: bytes, least: int = 1) -> bytes:
     art = parse(data)
     if not least <= len(art.shapes) <= MOST_SHAPES:
         raise UnusableArt("too few or too many shapes")
+    if art.rest or any(shape.whole or shape.marked for shape in art.shapes):
+        raise UnusableArt("holds more than shapes")
     art = _tightened(art)
     decimals = max(0, 5 - round(math.log10(max(art.view_box[2:]))) - 1)
     small = _document(art, decimals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from paintsundo.data.scene import Placed
+from paintsundo.data.svg_document import Limits
 from paintsundo.data.svg_reader import parse
 
 BACKGROUND_SHARE = 0.6
@@ -48,11 +49,11 @@ def background(random_: random.Random) -> bytes:
     return f"{head}{body}</svg>".encode()
 
 
-def compose(elements: list[bytes], seed: int) -> tuple[list[Placed], bool]:
+def compose(elements: list[bytes], seed: int, limits: Limits | None = None) -> tuple[list[Placed], bool]:
     """Place 1 ... 4 pieces of art on a canvas, each in its own place and size; and whether a background lies
     behind.
 
-    The same elements and seed give the same composition. Raises UnusableArt as `parse` does.
+    The same elements and seed give the same composition. Raises Unusable as `parse` does.
     """
     random_ = random.Random(seed)
     with_background = len(elements) == 1 or random_.random() < BACKGROUND_SHARE
@@ -66,5 +67,5 @@ def compose(elements: list[bytes], seed: int) -> tuple[list[Placed], bool]:
         left = x + random_.random() * (width - side)
         top = y + random_.random() * (height - side)
         box = (round(left, 3), round(top, 3), round(side, 3), round(side, 3))
-        placed.append(Placed(parse(data, f"e{number}"), box))
+        placed.append(Placed(parse(data, f"e{number}", limits), box))
     return placed, with_background
