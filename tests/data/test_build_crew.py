@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -45,6 +47,19 @@ def test_a_task_that_kills_its_process_is_named_and_all_others_are_done() -> Non
 def test_errors_of_the_machine_are_not_swallowed(workers: int) -> None:
     with pytest.raises(OSError, match="no room"):
         run([1, 14, 2], workers)
+
+
+def test_scripts_that_cannot_start_processes_are_told(tmp_path: Path) -> None:
+    write_texts(tmp_path / "in", 3)
+    script = tmp_path / "script.py"
+    lines = ["from paintsundo.data.build import BuildSettings, build"]
+    lines += [f"build(BuildSettings({NAME!r}, {str(tmp_path / 'in')!r}, {str(tmp_path / 'set')!r}, workers=1))"]
+    script.write_text("\n".join(lines))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "cannot be started" in ran.stderr.splitlines()[-1]
+    assert not (tmp_path / "set" / "manifest.json").exists()
 
 
 def test_tasks_may_come_while_others_are_under_way() -> None:

@@ -15,9 +15,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Generic, TypeVar
 
+from paintsundo.errors import UserError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _AHEAD = 2  # tasks handed out, for each process
+READY = "ready"  # said by a process that can begin
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 GIVEN_UP = 1  # exit status of a process that took too long: what faulthandler ends it with
 
@@ -77,6 +80,7 @@ def _alone(
 ) -> None:
     try:
         _begin(prepare, arguments)
+        pipe.send(READY)
         pipe.send((function(task), None))
     except Exception as error:
         pipe.send((None, error))
@@ -163,14 +167,22 @@ class Crew(Generic[Task, Result]):
         process = self._context.Process(target=_alone, args=arguments, daemon=True)
         process.start()
         theirs.close()
+        begun = False
         try:
-            result, error = ours.recv()
+            while (answer := ours.recv()) == READY:
+                begun = True
         except EOFError:
             process.join()
+            if not begun:
+                raise UserError(
+                    f"processes to draw with cannot be started (exit status {process.exitcode}): a script that builds "
+                    'needs `if __name__ == "__main__":` around it, or workers=0'
+                ) from None
             return Death(process.exitcode or 0)
         finally:
             ours.close()
         process.join()
+        result, error = answer
         if error is not None:
             raise error
         return result  # type: ignore[no-any-return]
