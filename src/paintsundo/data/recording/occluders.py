@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording.plateaus import Covers, Onsets, Rules, to_lab
+from paintsundo.data.recording.plateaus import Covers, Onsets, Rules
 
 TOGETHER = 2  # samples within which the pixels of one thing come or go
 UNDONE = 0.0008  # of the canvas, the least that goes at once as an undone stroke
 AT_ONCE = 0.6  # share that came within a few samples: no stroke but a thing
-ALIKE = 0.7  # overlap (intersection over union) of a panel's places when it comes and when it goes
-RETURNED = 0.08  # share of a panel's place that shows after it what was there before
-FILLED = 0.65  # share of a panel's box that changes when it comes or goes
+FILLED = 0.65  # share of a panel's box that changes when it comes
+LARGEST = 0.7  # of the canvas, that a panel covers
+PEAK = 2.5  # how many times as much changes when a panel comes as around that sample
+SETTLED = 3  # samples after which a panel's content is taken
+HELD = 0.6  # share of a panel's content that is seen while it is there
+MOVED = 0.85  # share below which it is looked for near by
+REACH = 4  # pixels by which a panel moves from one sample to the next, at most
+AGREE = 22  # levels within which a panel's content is the same
+GRAIN = 8.0  # levels by which a panel's content varies at least: a plain area may be a fill, and painted over later
+RIM = 0.008  # of the canvas' shorter side: the border and shadow of a panel
 
 
-def undone(found: Covers, samples: int, area: int) -> NDArray[np.bool_]:
-    """Which of some covers are undone drawing: they go all at once, but came little by little."""
+def undone(found: Covers, onsets: Onsets, samples: int, area: int) -> tuple[NDArray[np.bool_], list[Covers]]:
+    """Which covers are drawing that was undone: they go all at once, but came little by little (N,).
+
+    What was undone and soon done again, which comes back at once, was never gone: also the stretches in which it was.
+    """
     marked = np.zeros(len(found.pixels), bool)
-    counts = np.bincount(found.ends, minlength=samples + 2)
-    sums = np.convolve(counts, np.ones(3, int), "same")
+    gone: list[Covers] = []
+    least = max(12.0, UNDONE * area)
+    sums = np.convolve(np.bincount(found.ends, minlength=samples + 2), np.ones(3, int), "same")
     order = np.argsort(found.ends, kind="stable")
     ends = found.ends[order]
     for end in np.argsort(-sums, kind="stable"):
-        if sums[end] < max(12.0, UNDONE * area):
+        if sums[end] < least:
             break
         group = order[np.searchsorted(ends, end - 1) : np.searchsorted(ends, end + 1, side="right")]
         group = group[~marked[group]]
-        if len(group) < max(12.0, UNDONE * area):
+        if len(group) < least:
             continue
         came = np.bincount(found.begins[group], minlength=samples + 1)
-        most = int(np.convolve(came, np.ones(3, int), "same").max())
-        if most < AT_ONCE * len(group):
-            marked[group] = True
-    return marked
+        if np.convolve(came, np.ones(3, int), "same").max() >= AT_ONCE * len(group):
+            continue
+        marked[group] = True
+        inside = np.zeros(area, bool)
+        inside[found.pixels[group]] = True
+        later = onsets.samples[inside[onsets.pixels] & (onsets.samples > end + 1)]
+        back = np.convolve(np.bincount(later, minlength=samples), np.ones(3, int), "same")
+        again = np.flatnonzero(back >= AT_ONCE * len(group))
+        if len(again):
+            pixels = np.flatnonzero(inside).astype(np.int32)
+            since, until = np.full_like(pixels, end - 1), np.full_like(pixels, int(again[0]) + 1)
+            gone.append(Covers(pixels, since, until))
+    return marked, gone
 
 
 def pieces(found: Covers, size: tuple[int, int], samples: int, least: float) -> Iterator[Covers]:
@@ -88,84 +109,114 @@ def filled(mask: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:
     return found > 0
 
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+@dataclass
+class Panel:
+    """A box that came at once, followed from sample to sample."""
+
+    begin: int
+    picture: Picture  # (h, w, 3)
+    grain: float  # standard deviation, levels
+    boxes: list[Box]
+    left: int
+    top: int
+
+
 def panels(
-    onsets: Onsets, picture: Callable[[int], Picture], size: tuple[int, int], samples: int, rules: Rules
-) -> Iterator[Covers]:
-    """Boxes that came at once and went at once, even where nearly all beneath was painted anew meanwhile.
+    onsets: Onsets, pictures: Iterable[Picture], size: tuple[int, int], samples: int, rules: Rules
+) -> dict[int, list[Box]]:
+    """Where panels lie at each sample: boxes that came at once, kept their content, moved or not, and went at once.
+
+    Whatever was drawn beneath them meanwhile does not matter.
 
     Args:
         onsets: all changes of colour.
-        picture: the canvas as seen at a sample.
+        pictures: the canvas (H, W, 3) as seen at each sample.
         size: (height, width).
         samples: how many there are.
         rules: `piece` and `long` are used.
     """
-    boxes = list(_sudden_boxes(onsets, size, samples, rules.piece))
-    used: set[int] = set()
-    for number, (begin, box) in enumerate(boxes):
-        if number in used:
-            continue
-        for other in range(number + 1, len(boxes)):
-            end, place = boxes[other]
-            if end - begin > rules.long:
-                break
-            if other in used or end - begin < 2 * TOGETHER or overlap(box, place) < ALIKE:
-                continue
-            left, top = min(box[0], place[0]), min(box[1], place[1])
-            right, bottom = max(box[2], place[2]), max(box[3], place[3])
-            inside = np.s_[top:bottom, left:right]
-            before, after, during = (
-                to_lab(picture(int(np.clip(at, 0, samples - 1)))[inside])
-                for at in (begin - 3, end + 3, (begin + end) // 2)
-            )
-
-            def alike(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
-                return float((((one - two) ** 2).sum(axis=2) < rules.threshold**2).mean())
-
-            back = alike(before, after)
-            if back >= RETURNED and back > alike(during, after):
-                used |= {number, other}
-                rows, columns = np.mgrid[top:bottom, left:right]
-                covered = (rows * size[1] + columns).ravel().astype(np.int32)
-                since = np.full(len(covered), max(0, begin - TOGETHER), np.int32)
-                yield Covers(covered, since, np.full(len(covered), min(samples, end + TOGETHER), np.int32))
-                break
+    coming = dict[int, list[Box]]()
+    for sample, box in _sudden_boxes(onsets, size, samples, rules.piece):
+        coming.setdefault(sample, []).append(box)
+    followed: list[Panel] = []
+    gone: list[Panel] = []
+    for sample, picture in enumerate(pictures):
+        going = []
+        for panel in followed:
+            share = _follow(panel, picture)
+            if share >= HELD:
+                going.append(panel)
+            elif share < HELD / 2 and panel.grain > GRAIN and sample - panel.begin <= rules.long:
+                gone.append(panel)
+        followed = going
+        for left, top, right, bottom in coming.get(sample - SETTLED, []):
+            part = picture[top:bottom, left:right].copy()
+            grain = float(part.reshape(-1, 3).std(axis=0).max())
+            followed.append(Panel(sample - SETTLED, part, grain, [(left, top, right, bottom)] * SETTLED, left, top))
+    found = dict[int, list[Box]]()
+    rim = 1 + round(RIM * min(size))
+    for panel in gone:
+        boxes = [panel.boxes[0]] * TOGETHER + panel.boxes + [panel.boxes[-1]] * TOGETHER
+        for sample, (left, top, right, bottom) in enumerate(boxes, panel.begin - TOGETHER):
+            if 0 <= sample < samples:
+                found.setdefault(sample, []).append((left - rim, top - rim, right + rim, bottom + rim))
+    return found
 
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom
+def _follow(panel: Panel, picture: Picture) -> float:
+    """The share of a panel that is still seen, at its place or near it; its box there is added."""
+    share = _held(panel, picture, 0, 0)
+    if share < MOVED:
+        reach = range(-REACH, REACH + 1)
+        tried = [(_held(panel, picture, x, y), -abs(x) - abs(y), x, y) for x in reach for y in reach]
+        share, _, x, y = max(tried)
+        panel.left, panel.top = panel.left + x, panel.top + y
+    high, wide = panel.picture.shape[:2]
+    panel.boxes.append((panel.left, panel.top, panel.left + wide, panel.top + high))
+    return share
 
 
-def overlap(one: Box, two: Box) -> float:
-    """Intersection over union."""
-    width = min(one[2], two[2]) - max(one[0], two[0])
-    height = min(one[3], two[3]) - max(one[1], two[1])
-    shared = max(0, width) * max(0, height)
-    return shared / ((one[2] - one[0]) * (one[3] - one[1]) + (two[2] - two[0]) * (two[3] - two[1]) - shared)
+def _held(panel: Panel, picture: Picture, x: int, y: int) -> float:
+    """The share of a panel's pixels that agree with the canvas, the panel moved by x, y; parts outside do not count."""
+    (height, width), (high, wide) = picture.shape[:2], panel.picture.shape[:2]
+    left, top = panel.left + x, panel.top + y
+    right, bottom = min(width, left + wide), min(height, top + high)
+    cut_x, cut_y = max(0, -left), max(0, -top)
+    if right - left - cut_x < 4 or bottom - top - cut_y < 4:
+        return 0.0
+    part = picture[top + cut_y : bottom, left + cut_x : right]
+    own = panel.picture[cut_y : bottom - top, cut_x : right - left]
+    agree = cv2.inRange(cv2.absdiff(part, own), (0, 0, 0), (AGREE, AGREE, AGREE))
+    return cv2.countNonZero(agree) / agree.size
 
 
 def _sudden_boxes(onsets: Onsets, size: tuple[int, int], samples: int, least: float) -> Iterator[tuple[int, Box]]:
     """Samples at which a whole box changes, by sample."""
-    height, width = size
-    area = height * width
-    counts = np.convolve(np.bincount(onsets.samples, minlength=samples), np.ones(2 * TOGETHER + 1, int), "same")
+    area = size[0] * size[1]
+    counts = np.bincount(onsets.samples, minlength=samples)
     order = np.argsort(onsets.samples, kind="stable")
     ordered = onsets.samples[order]
     around = np.ones((5, 5), np.uint8)
     for sample in range(samples):
-        near = counts[max(0, sample - TOGETHER) : sample + TOGETHER + 1]
-        if counts[sample] < least * area or counts[sample] < near.max() or (near[:TOGETHER] == counts[sample]).any():
+        near = counts[max(0, sample - 4) : sample + 5]
+        if counts[sample] < max(least * area, PEAK * np.median(near)):
             continue
-        low, high = np.searchsorted(ordered, (sample - TOGETHER, sample + TOGETHER + 1))
+        low, high = np.searchsorted(ordered, (sample - 1, sample + 2))
         mask = np.zeros(size, np.uint8)
         mask.ravel()[onsets.pixels[order[low:high]]] = 1
         count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around))
         for label in range(1, count):
-            x, y, wide, high_, held = (int(value) for value in stats[label])
-            if held >= least * area and held >= FILLED * wide * high_ and wide * high_ < 0.6 * area:
-                yield sample, (x, y, x + wide, y + high_)
+            x, y, wide, tall, held = (int(value) for value in stats[label])
+            if held >= least * area and held >= FILLED * wide * tall and wide * tall < LARGEST * area:
+                yield sample, (x, y, x + wide, y + tall)
 
 
-def masks(covers: Covers, size: tuple[int, int], samples: int) -> list[NDArray[np.uint8]]:
+def masks(
+    covers: Covers, boxes: Mapping[int, Sequence[Box]], size: tuple[int, int], samples: int
+) -> list[NDArray[np.uint8]]:
     """What is covered at each sample, small gaps closed: packed bits of (H * W)."""
     height, width = size
     on, off = np.argsort(covers.begins, kind="stable"), np.argsort(covers.ends, kind="stable")
@@ -179,5 +230,8 @@ def masks(covers: Covers, size: tuple[int, int], samples: int) -> list[NDArray[n
         np.add.at(active, covers.pixels[on[first_on[sample] : first_on[sample + 1]]], 1)
         np.subtract.at(active, covers.pixels[off[first_off[sample] : first_off[sample + 1]]], 1)
         mask = (active > 0).astype(np.uint8).reshape(height, width)
-        rows.append(np.packbits(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around)))
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around)
+        for left, top, right, bottom in boxes.get(sample, ()):
+            mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 1
+        rows.append(np.packbits(mask))
     return rows

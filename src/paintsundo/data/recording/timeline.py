@@ -104,15 +104,18 @@ class Timeline:
         """Which pixels something lies on at each sample: packed bits of (H * W)."""
         samples, area = len(self), self.size[0] * self.size[1]
         settled = Onsets(np.concatenate([o.pixels for o in onsets]), np.concatenate([o.samples for o in onsets]))
-        found = found[~occluders.undone(found, samples, area)]
+        drawing, undone = occluders.undone(found, settled, samples, area)
+        found = found[~drawing]
         drawn = np.concatenate([[0], np.cumsum(np.bincount(settled.samples, minlength=samples))])
         first = np.clip(found.begins + rules.settle, 0, samples)
         last = np.clip(found.ends - rules.settle, 0, samples)
         quiet = drawn[last] - drawn[first] <= rules.quiet * area
         kept = [found[(found.ends - found.begins <= rules.short) | quiet]]
         kept.extend(occluders.pieces(found, self.size, samples, rules.piece))
-        kept.extend(occluders.panels(settled, self.picture, self.size, samples, rules))
-        return occluders.masks(Covers.joined(kept), self.size, samples)
+        kept.extend(undone)
+        seen = (self.picture(sample) for sample in range(samples))
+        boxes = occluders.panels(settled, seen, self.size, samples, rules)
+        return occluders.masks(Covers.joined(kept), boxes, self.size, samples)
 
     def picture(self, sample: int) -> Picture:
         """The canvas (H, W, 3) as it was seen."""
