@@ -57,8 +57,9 @@ def randomise(network: nn.Module, seed: int = 0) -> Any:
     return network.eval()
 
 
-def single_frame_unet() -> SingleFrameUNet:
+def single_frame_unet(**changes: Any) -> SingleFrameUNet:
     return SingleFrameUNet(
+        **changes,
         sample_size=8,
         in_channels=6,
         out_channels=6,

@@ -7,6 +7,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from small_networks import randomise, single_frame_inputs, single_frame_unet
 
+from paintsundo.errors import UserError
 from paintsundo.models import SingleFrameUNet
 
 
@@ -60,3 +61,37 @@ def test_config_is_as_published(single_frame_folder, tmp_path):
     published.pop("_diffusers_version")
     assert saved.pop("_diffusers_version")
     assert saved == published
+
+
+def test_operation_step_as_a_token_or_not_at_all(tmp_path):
+    """A token acts through cross-attention alone, "none" ignores the step; both are recorded and read back."""
+    sample, timestep, words, steps, picture = single_frame_inputs()
+    for choice in ("token", "none"):
+        network = randomise(single_frame_unet(operation_embedding=choice))
+        network.save_pretrained(tmp_path / choice)
+        assert json.loads((tmp_path / choice / "config.json").read_text())["operation_embedding"] == choice
+        loaded = SingleFrameUNet.from_pretrained(tmp_path / choice)
+        with torch.no_grad():
+            given = [loaded(sample, timestep, words, s, picture).sample for s in (steps, steps - 200)]
+            assert torch.equal(given[0], network(sample, timestep, words, steps, picture).sample)
+        assert torch.equal(*given) == (choice == "none")
+        assert any("add_embedding" in name for name in loaded.state_dict()) == (choice == "token")
+
+
+@torch.no_grad()
+def test_a_token_is_one_more_word():
+    network = randomise(single_frame_unet(operation_embedding="token"))
+    sample, timestep, words, steps, picture = single_frame_inputs()
+    theirs = UNet2DConditionModel.from_config({**network.config, "in_channels": 12}).eval()
+    tensors = network.state_dict()
+    theirs.load_state_dict({k: tensors[k] for k in tensors if not k.startswith("add_embedding")})
+    token = network.add_embedding(network.operation_proj(steps))[:, None]
+    expected = theirs(
+        torch.cat([sample, picture.expand(2, -1, -1, -1)], dim=1), timestep, torch.cat([words, token], 1)
+    ).sample
+    torch.testing.assert_close(network(sample, timestep, words, steps, picture).sample, expected)
+
+
+def test_an_unknown_operation_embedding_is_told_in_one_line():
+    with pytest.raises(UserError, match="operation_embedding cannot be 'word': choose from added, none, token"):
+        single_frame_unet(operation_embedding="word")

@@ -103,7 +103,10 @@ def _components(folder: Path, kind: str) -> list[str]:
 
 def _is_sd15(folder: Path) -> bool:
     """Whether a folder holds a UNet of diffusers' own, without our embedding of the operation step."""
-    if not (folder / "config.json").is_file() or "block_out_channels" not in read_config(folder):
+    if not (folder / "config.json").is_file():
+        return False
+    config = read_config(folder)
+    if "block_out_channels" not in config or "operation_embedding" in config:
         return False
     file = weight_file(folder, "diffusion_pytorch_model")
     if file is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -12,11 +13,22 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
+from paintsundo.errors import UserError
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.official_layout import OfficialLayoutMixin
 
 _OPERATION_SINUSOID_DIM = 256
 NO_OPERATION_STEP = -1  # given in place of an operation step, adds nothing: for training with the step left out
+
+OperationEmbedding = Literal["added", "none", "token"]
+OPERATION_EMBEDDINGS: tuple[OperationEmbedding, ...] = get_args(OperationEmbedding)
+
+
+def _with_operation_embedding(init: Any) -> inspect.Signature:
+    """The signature of diffusers' constructor, with our one more key."""
+    own = inspect.Parameter("operation_embedding", inspect.Parameter.KEYWORD_ONLY, default="added")
+    signature = inspect.signature(init)
+    return signature.replace(parameters=[*signature.parameters.values(), own])
 
 
 class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DConditionModel):
@@ -24,7 +36,11 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
 
     `config.in_channels` is the number of latent channels, as in the published `config.json`; `conv_in` takes
     twice as many, [noisy latent, latent of the finished picture]. The operation step, 0 (finished) … 999
-    (first stroke), is embedded like a timestep and added to its embedding, where SDXL adds its conditions.
+    (first stroke), is embedded like a timestep and, by `config.operation_embedding`,
+
+    - "added" (as published): added to the timestep's embedding, where SDXL adds its conditions;
+    - "token": given to cross-attention as one more token after the words;
+    - "none": not given at all; the network has no `add_embedding`.
     """
 
     weights_file = "diffusion_pytorch_model.safetensors"
@@ -32,21 +48,48 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
 
     # The signature is what diffusers' configuration machinery reads its keys from.
     @functools.wraps(UNet2DConditionModel.__init__)  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, operation_embedding: OperationEmbedding = "added", **kwargs: Any) -> None:
+        if operation_embedding not in OPERATION_EMBEDDINGS:
+            known = ", ".join(OPERATION_EMBEDDINGS)
+            raise UserError(f"operation_embedding cannot be {operation_embedding!r}: choose from {known}")
         super().__init__(*args, **kwargs)
+        self.register_to_config(operation_embedding=operation_embedding)
         conv: nn.Conv2d = self.conv_in  # type: ignore[has-type]
         self.conv_in = nn.Conv2d(2 * self.config.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)
-        embedding_dim = self.time_embedding.linear_2.out_features
+        if operation_embedding == "none":
+            return
+        time_dim, word_dim = self.time_embedding.linear_2.out_features, self.config.cross_attention_dim
         self.operation_proj = Timesteps(_OPERATION_SINUSOID_DIM, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.add_embedding = TimestepEmbedding(_OPERATION_SINUSOID_DIM, embedding_dim)
+        self.add_embedding = TimestepEmbedding(
+            _OPERATION_SINUSOID_DIM, time_dim if operation_embedding == "added" else word_dim
+        )
+
+    # diffusers looks for the keys of a configuration here, and follows `functools.wraps` past ours otherwise.
+    __init__.__signature__ = _with_operation_embedding(UNet2DConditionModel.__init__)  # type: ignore[attr-defined]
+
+    def embed_operation_steps(self, steps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Operation steps (B,) or (1,) → embeddings (B, E) for `like` (B, …); zeros for NO_OPERATION_STEP."""
+        steps = steps.expand(like.shape[0])
+        embedding = self.add_embedding(self.operation_proj(steps).to(like.dtype))
+        return embedding.masked_fill((steps == NO_OPERATION_STEP)[:, None], 0.0)
 
     def get_aug_embed(
         self, emb: torch.Tensor, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]
+    ) -> torch.Tensor | None:
+        """The embedding (B, E) of the operation steps that diffusers' `forward` adds to the timestep's, if any."""
+        if self.config.operation_embedding != "added":
+            return None
+        return self.embed_operation_steps(added_cond_kwargs["operation_steps"], emb)
+
+    def process_encoder_hidden_states(
+        self, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        """The embedding (B, E) of the operation steps, which diffusers' `forward` adds to the timestep's."""
-        steps = added_cond_kwargs["operation_steps"].expand(emb.shape[0])
-        embedding = self.add_embedding(self.operation_proj(steps).to(emb.dtype))
-        return embedding.masked_fill((steps == NO_OPERATION_STEP)[:, None], 0.0)
+        """Words (B, n, D) as diffusers' `forward` hands them on; with "token", (B, n + 1, D)."""
+        words = super().process_encoder_hidden_states(encoder_hidden_states, added_cond_kwargs)
+        if self.config.operation_embedding != "token":
+            return words
+        token = self.embed_operation_steps(added_cond_kwargs["operation_steps"], words)
+        return torch.cat([words, token[:, None]], dim=1)
 
     def forward(  # type: ignore[override]
         self,
@@ -87,4 +130,6 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         """The configuration as published, `_class_name` included."""
         config = json.loads(UNet2DConditionModel.to_json_string(self))
         config = {k: v for k, v in config.items() if k in ("_class_name", "_diffusers_version") or k[0] != "_"}
+        if config.get("operation_embedding") == "added":
+            del config["operation_embedding"]  # the published file has no such key
         return json.dumps(config | {"_class_name": self.published_class_name}, indent=2, sort_keys=True) + "\n"
