@@ -22,9 +22,9 @@ from scipy import ndimage
 from paintsundo.data import brush, segments, strokes, timeline
 from paintsundo.data.process import Picture
 from paintsundo.data.scene import draw_lines
+from paintsundo.data.source import Canvas, Unusable
 from paintsundo.data.staged import StagedProcess
 from paintsundo.data.svg import SKETCH_COLOUR, SKETCH_KEPT, SKETCH_WIDTH
-from paintsundo.data.svg_art import UnusableArt
 from paintsundo.data.svg_paths import Polyline
 from paintsundo.data.svg_roles import INK_LEAST, INK_NEAR
 from paintsundo.data.timeline import Draft
@@ -36,36 +36,81 @@ BASE_LEAST, DETAIL_LEAST = 0.006, 0.0006  # smallest regions, shares of the canv
 SKETCH_LEAST = 0.03
 INK_CONTRAST = 45  # how much darker than their surroundings ink lines are, in grey levels
 INK_WIDTH = 9 / 256
+MOST_PIXELS = 100_000_000
+QUICK = 3  # sides of the canvas that a picture read quickly has at least
 FLAT_LEAST = 0.75  # share of the coloured area that is flat in line art
 
 
-def opened(data: bytes) -> Image.Image:
-    """Image bytes as RGB: upright, 16 bits reduced to 8, transparency over white. Raises UnusableArt."""
+def opened(data: bytes, least: int | None = None) -> Image.Image:
+    """Image bytes as RGB: the first frame, upright, 16 bits reduced to 8, transparency over white.
+
+    `least`: JPEG pictures may be read smaller, down to about so many pixels a side, which takes a fraction of the time.
+    Raises Unusable for what is no picture, and unread for one of more than `MOST_PIXELS`.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata and large sizes
-            picture = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+            picture: Image.Image = Image.open(io.BytesIO(data))
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Unusable(
+                    f"{picture.width} × {picture.height} pixels are more than {MOST_PIXELS // 10**6} million"
+                )
+            if least is not None:
+                picture.draft(None, (least, least))
+            picture = ImageOps.exif_transpose(picture)
         if picture.mode.startswith("I"):
             deep = np.clip(np.asarray(picture).astype(np.float64) / 257, 0, 255)
             picture = Image.fromarray(deep.round().astype(np.uint8))
-        if picture.mode not in ("RGBA", "LA", "PA", "P"):
+        elif picture.mode == "F":
+            values = np.nan_to_num(np.asarray(picture), posinf=0, neginf=0)
+            scale = 255 if values.max() <= 1 else 1
+            picture = Image.fromarray(np.clip(values * scale, 0, 255).round().astype(np.uint8))
+        if not picture.has_transparency_data and picture.mode not in ("RGBA", "LA", "PA", "P"):
             return picture.convert("RGB")
         picture = picture.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
-        raise UnusableArt(f"unreadable picture: {error}") from error
+    except Unusable:
+        raise
+    except Exception as error:  # readers of formats raise anything at all for broken files
+        raise Unusable(f"unreadable picture: {error or type(error).__name__}") from error
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
-def read_picture(data: bytes, size: int, crop: int = 0) -> Picture:
+def usable(data: bytes, least: int | None = None) -> Image.Image:
+    """Image bytes as RGB, as `opened`. Raises Unusable for what is too small or too narrow to be drawn, too."""
+    plain = opened(data, least)
+    if min(plain.size) < 32 or max(plain.size) > 8 * min(plain.size):
+        raise Unusable("too small or too narrow")
+    return plain
+
+
+def read_canvas(data: bytes, canvas: Canvas, crop: int = 0, quick: bool = False) -> Picture:
+    """Image bytes as a picture of the canvas's size (H, W, 3).
+
+    Square canvases: see `read_picture`. With the source's proportions crop 0 is the whole picture, others smaller parts
+    of the same proportions, always the same for the same bytes and number. `quick`: large JPEG pictures are read
+    at a fraction of their size, which may be a level or two beside reading them whole. Raises Unusable.
+    """
+    least = QUICK * canvas.size if quick else None
+    if canvas.shape == "square":
+        return read_picture(data, canvas.size, crop, least)
+    plain = usable(data, least)
+    height, width = canvas.dimensions(*plain.size)
+    random_ = random.Random(crop)
+    part = 1.0 if crop == 0 else random_.uniform(0.6, 1.0)
+    across, down = plain.width * part, plain.height * part
+    left, top = (plain.width - across) * random_.random(), (plain.height - down) * random_.random()
+    box = (left, top, left + across, top + down)
+    return np.asarray(plain.resize((width, height), Image.Resampling.LANCZOS, box))
+
+
+def read_picture(data: bytes, size: int, crop: int = 0, least: int | None = None) -> Picture:
     """Image bytes as a square picture (size, size, 3).
 
     Crop 0 is the central square; others are smaller squares, always the same for the same bytes and number.
-    Pictures with a white border are completed to a square rather than cut. Raises UnusableArt when the bytes
-    are no picture.
+    Pictures with a white border are completed to a square rather than cut. Raises Unusable when the bytes
+    are no picture. `least`: see `opened`.
     """
-    plain = opened(data)
-    if min(plain.size) < 32 or max(plain.size) > 8 * min(plain.size):
-        raise UnusableArt("too small or too narrow")
+    plain = usable(data, least)
     values = np.asarray(plain)
     border = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     if (border.min(axis=1) >= 240).mean() > 0.7:
@@ -96,7 +141,7 @@ def ink_of(picture: Picture) -> tuple[Picture, NDArray[np.bool_]] | None:
     Lines are what a grey closing removes (black top-hat). They are ink if they follow the borders between
     colours and what they enclose is flat, as in inked drawings and unlike photographs.
     """
-    height = picture.shape[0]
+    height = brush.side(*picture.shape[:2])
     grey = np.asarray(Image.fromarray(picture).convert("L")).astype(np.float32)
     side = 2 * round(INK_WIDTH * height / 2) + 1
     around = ndimage.grey_closing(grey, (side, side))
@@ -123,23 +168,24 @@ def outlines(parts: NDArray[np.int32], least: float, sigma: float) -> list[Polyl
     Contours end at the edge of the canvas instead of following it.
     """
     height, width = parts.shape
+    side = brush.side(height, width)
     area = np.bincount(parts.ravel())
     chosen = np.where(area[parts] >= least * parts.size, parts, 0)
-    loops = [loop for _, loop in strokes.contours(chosen) if len(loop) >= 0.08 * height]
-    lines = [line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * height]
+    loops = [loop for _, loop in strokes.contours(chosen) if len(loop) >= 0.08 * side]
+    lines = [line for loop in loops for line in strokes.within(loop, height, width) if len(line) >= 0.06 * side]
     lines = [strokes.canonical(strokes.smooth(strokes.resample(line), sigma)) for line in lines]
-    order = strokes.stroke_order(lines, [0] * len(lines), height)
-    apart = [0.016 * height] * len(lines)
-    return strokes.without_repeats([lines[k] for k in order], apart, max(8, round(0.035 * height)))
+    order = strokes.stroke_order(lines, [0] * len(lines), side)
+    apart = [0.016 * side] * len(lines)
+    return strokes.without_repeats([lines[k] for k in order], apart, max(8, round(0.035 * side)))
 
 
 def picture_process(picture: Picture, **record: Any) -> StagedProcess:
-    """How a square picture (H, W, 3) may have been painted. Raises UnusableArt for an all but blank one."""
-    height = picture.shape[0]
+    """How a picture (H, W, 3) may have been painted. Raises Unusable for an all but blank one."""
+    size, side = picture.shape[:2], brush.side(*picture.shape[:2])
     white = np.full_like(picture, 255)
     if (picture.min(axis=2) < segments.PAPER).mean() < 0.01:
-        raise UnusableArt("all but blank")
-    unit = height / 256
+        raise Unusable("all but blank")
+    unit = side / 256
     ink = ink_of(picture)
     clean = picture
     if ink is not None:  # colours are judged without the lines
@@ -152,17 +198,17 @@ def picture_process(picture: Picture, **record: Any) -> StagedProcess:
     canvas = white
     sketch = outlines(base, SKETCH_LEAST, 6 * unit)
     if sketch:
-        canvas = draw_lines(sketch, height, SKETCH_COLOUR, SKETCH_WIDTH * height)
+        canvas = draw_lines(sketch, size, SKETCH_COLOUR, SKETCH_WIDTH * side)
         drafts.append(Draft("sketch", canvas, strokes.line_order(sketch, timeline.changed(white, canvas))))
     lines = outlines(base, BASE_LEAST, 1.5 * unit)
     over = None
     if ink is not None:
         drawn, over = ink
         marks = timeline.changed(white, drawn)
-        far = ndimage.distance_transform_edt(~marks) > SKETCH_KEPT * height
+        far = ndimage.distance_transform_edt(~marks) > SKETCH_KEPT * side
         drafts.append(Draft("ink", np.where(far[..., None], canvas, drawn), strokes.line_order(lines, marks)))
     elif lines:
-        canvas = draw_lines(lines, height, LINE_COLOUR, LINE_WIDTH * height)
+        canvas = draw_lines(lines, size, LINE_COLOUR, LINE_WIDTH * side)
         drafts.append(Draft("line", canvas, strokes.line_order(lines, timeline.changed(white, canvas))))
     for name, parts in (("flats", base), ("details", detail)):
         flat = segments.flat_picture(clean, parts)
