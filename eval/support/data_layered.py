@@ -156,9 +156,9 @@ def table(rows: Sequence[Row]) -> str:
     lines = [
         markdown(header, cells),
         "",
-        f"equal: no channel off by more than 2 levels on at least {SHARE:.1%} of the pixels; least share: of those; named: "
-        "the reader says what it does not support; told by comparison: the file does not say what its program did; "
-        "the difference from the flattened picture in it tells.",
+        f"equal: no channel off by more than 2 levels on at least {SHARE:.1%} of the pixels; least share: of those; "
+        "named: the reader says what it does not support; told by comparison: the file does not say what its program "
+        "did, the difference from the flattened picture in it does.",
         "",
         f"Named: {'; '.join(named) or 'nothing'}.",
     ]

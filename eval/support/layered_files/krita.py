@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from support.layered_files import pictures
 from support.layered_files.recipes import Node, Recipe
 
 SCRIPT = Path(__file__).with_name("krita_script.py")
-TIMEOUT = 180.0
+TIMEOUT = 400.0  # the first run fills Krita's data base of brushes
 TRIES = 3  # it hangs now and then
 BATCH = 60  # recipes in one run
 ALONE = ("clone", "fill", "filter", "filter_mask", "vector")  # Krita may hang after these
@@ -35,17 +36,19 @@ def make(recipes: Sequence[Recipe], folder: Path, suffixes: Sequence[str]) -> No
     recipes = [one for one in recipes if not (folder / f"{one['name']}{suffixes[-1]}").exists()]
     apart = [one for one in recipes if any(f'"{word}"' in json.dumps(one) for word in ALONE)]
     others = [one for one in recipes if one not in apart]
-    for batch in (*(others[k : k + BATCH] for k in range(0, len(others), BATCH)), *([one] for one in apart)):
-        for _ in range(TRIES):
-            done = _make(batch, folder, suffixes)
-            missing = [one["name"] for one in batch if not (folder / f"{one['name']}{suffixes[-1]}").exists()]
-            if not missing:
-                break
-        else:
-            raise RuntimeError(f"Krita did not write {', '.join(missing[:5])}:\n{done}")
+    batches = [*(others[k : k + BATCH] for k in range(0, len(others), BATCH)), *([one] for one in apart)]
+    with tempfile.TemporaryDirectory() as home:
+        for batch in batches:
+            for _ in range(TRIES):
+                said = _make(batch, folder, suffixes, Path(home))
+                missing = [one["name"] for one in batch if not (folder / f"{one['name']}{suffixes[-1]}").exists()]
+                if not missing:
+                    break
+            else:
+                raise RuntimeError(f"Krita did not write {', '.join(missing[:5])}:\n{said}")
 
 
-def _make(recipes: Sequence[Recipe], folder: Path, suffixes: Sequence[str]) -> str:
+def _make(recipes: Sequence[Recipe], folder: Path, suffixes: Sequence[str], home: Path) -> str:
     """What Krita printed."""
     jobs = []
     for one in recipes:
@@ -60,23 +63,17 @@ def _make(recipes: Sequence[Recipe], folder: Path, suffixes: Sequence[str]) -> s
                 "save": [str((folder / f"{one['name']}{suffix}").resolve()) for suffix in suffixes],
             }
         )
-    with tempfile.TemporaryDirectory() as home:
-        job = Path(home, "job.json")
-        job.write_text(json.dumps({"size": [pictures.WIDTH, pictures.HEIGHT], "recipes": jobs}), encoding="utf-8")
-        shutil.copy(SCRIPT, Path(home, "krita_script.py"))
-        environment = os.environ | {"HOME": home, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": home}
-        environment |= {"XDG_RUNTIME_DIR": home, "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}
-        try:
-            done = subprocess.run(
-                ["kritarunner", "-s", "krita_script", str(job)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
-            return f"nothing for {TIMEOUT:g} s"
-    return f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    job = home / "job.json"
+    job.write_text(json.dumps({"size": [pictures.WIDTH, pictures.HEIGHT], "recipes": jobs}), encoding="utf-8")
+    shutil.copy(SCRIPT, home / "krita_script.py")
+    environment = os.environ | {"HOME": str(home), "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(home)}
+    environment |= {"XDG_RUNTIME_DIR": str(home), "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+    with (home / "said").open("w+", encoding="utf-8", errors="replace") as said:
+        with suppress(subprocess.TimeoutExpired):
+            command = ["kritarunner", "-s", "krita_script", str(job)]
+            subprocess.run(command, env=environment, stdout=said, stderr=said, timeout=TIMEOUT)
+        said.seek(0)
+        return said.read()[-3000:]
 
 
 def _pictures(node: Node) -> set[str]:

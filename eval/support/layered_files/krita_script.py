@@ -12,7 +12,6 @@ import traceback
 import zipfile
 
 from krita import InfoObject, Krita, Selection
-from PyQt5.QtWidgets import QApplication
 
 
 def color(document, rgba):
@@ -95,6 +94,8 @@ def through_file(document, path):
             new.writestr(name, SHAPES if name.endswith("content.svg") else data)
     found = Krita.instance().openDocument(changed)
     found.setBatchmode(True)
+    from PyQt5.QtWidgets import QApplication
+
     for _ in range(10):  # shapes are painted when events are handled
         QApplication.processEvents()
         time.sleep(0.1)

@@ -13,8 +13,8 @@ normal dissolve erase behind multiply screen overlay darken lighten dodge burn h
 exclusion add subtract divide linear_burn linear_dodge pin_light vivid_light hard_mix_photoshop hue saturation color
 luminize grain_merge grain_extract allanon geometric_mean parallel gamma_light gamma_dark inverse_subtract equivalence
 negation destination-in destination-atop hue_hsl saturation_hsl color_hsl lightness hue_hsv saturation_hsv color_hsv
-value hue_hsi saturation_hsi color_hsi intensity inc_luminosity dec_luminosity luminosity_sai arc_tangent glow reflect copy
-greater linear~light hard~mix darker~color lighter~color easy~dodge easy~burn
+value hue_hsi saturation_hsi color_hsi intensity inc_luminosity dec_luminosity luminosity_sai arc_tangent glow reflect
+copy greater linear~light hard~mix darker~color lighter~color easy~dodge easy~burn
 """
 GIMP_MODES = """
 NORMAL MULTIPLY SCREEN OVERLAY DIFFERENCE ADDITION SUBTRACT DARKEN-ONLY LIGHTEN-ONLY HSV-HUE HSV-SATURATION HSL-COLOR

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -255,11 +255,19 @@ class _Reader:
         replaced: dict[int, Node] = {}
         for clone, (uuid, x, y) in self.clones.items():
             original = self.by_uuid.get(uuid)
-            if original is None or original in self.clones:
+            if original is None or any(leaf in self.clones for leaf in _leaves_of(original)):  # or of itself
                 self.unsupported.append(f"clone layer {clone.name!r}")
                 continue
             replaced[id(clone)] = _cloned(clone, original, x, y)
         return _with(root, replaced)
+
+
+def _leaves_of(node: Node) -> Iterator[Layer]:
+    if isinstance(node, Layer):
+        yield node
+    else:
+        for child in node.children:
+            yield from _leaves_of(child)
 
 
 def _opacity(element: ElementTree.Element) -> float:
