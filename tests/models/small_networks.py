@@ -96,10 +96,9 @@ def clip_vision() -> ClipVisionEncoder:
     )
 
 
-def image_projection() -> ImageProjection:
-    return ImageProjection(
-        dim=24, depth=2, dim_head=6, heads=3, num_queries=3, embedding_dim=20, output_dim=16, video_length=5
-    )
+def image_projection(**changes: Any) -> ImageProjection:
+    sizes = {"dim": 24, "depth": 2, "dim_head": 6, "heads": 3, "num_queries": 3}
+    return ImageProjection(**sizes, embedding_dim=20, output_dim=16, video_length=5, **changes)
 
 
 def _noise(*shape: int, seed: int = 1) -> torch.Tensor:

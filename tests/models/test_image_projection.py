@@ -1,8 +1,13 @@
 """The image projection against its formula."""
 
+import json
+
+import pytest
 import torch
 from small_networks import image_projection, randomise
 from torch.nn import functional as F
+
+from paintsundo.errors import UserError
 
 
 @torch.no_grad()
@@ -26,3 +31,21 @@ def test_formula():
         latents = latents + F.linear(inner, feed_forward[3].weight)
     expected = projection.norm_out(projection.proj_out(latents)).reshape(2, 5, 3, 16)
     torch.testing.assert_close(projection(tokens), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_one_frame():
+    """Of the frames given only the first counts; the choice is in config.json."""
+    projection = randomise(image_projection(input_frames_length=1))
+    assert projection.input_pos.shape == (1, 1, 1, 20)
+    tokens = torch.randn(2, 2, 9, 20)
+    assert torch.equal(projection(tokens), projection(tokens[:, :1]))
+    assert not torch.equal(projection(tokens), projection(tokens.flip(1)))
+    assert json.loads(projection.to_json_string())["input_frames_length"] == 1
+
+
+def test_impossible_numbers_of_frames():
+    with pytest.raises(UserError, match="input_frames_length cannot be 3"):
+        image_projection(input_frames_length=3)
+    with pytest.raises(ValueError, match="2 are projected"):
+        image_projection()(torch.randn(1, 1, 9, 20))

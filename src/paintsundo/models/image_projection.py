@@ -9,6 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from paintsundo.errors import UserError
 from paintsundo.models.attention import AttentionBackend, attend
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.official_layout import OfficialLayoutMixin
@@ -66,7 +67,7 @@ class ImageProjection(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixi
         output_dim: width of the embeddings returned.
         ff_mult: inner width of the feed-forward networks, in `dim`.
         video_length: frames of the clip.
-        input_frames_length: frames given.
+        input_frames_length: frames used: 2, as published, or 1, the first (finished) one alone.
     """
 
     config_name = "config.json"
@@ -89,6 +90,8 @@ class ImageProjection(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixi
         input_frames_length: int = 2,
     ) -> None:
         super().__init__()
+        if input_frames_length not in (1, 2):
+            raise UserError(f"input_frames_length cannot be {input_frames_length}: a clip has 1 or 2 known frames")
         self.gradient_checkpointing = False
         self.latents = nn.Parameter(torch.randn(1, num_queries * video_length, dim) * dim**-0.5)
         self.input_pos = nn.Parameter(torch.randn(1, input_frames_length, 1, embedding_dim) * embedding_dim**-0.5)
@@ -101,11 +104,18 @@ class ImageProjection(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixi
         """Project.
 
         Args:
-            tokens: of CLIP-Vision, (B, input_frames_length, n, embedding_dim).
+            tokens: of CLIP-Vision, (B, F, n, embedding_dim); of the F frames the first `input_frames_length` are used.
 
         Returns:
             (B, video_length, num_queries, output_dim).
+
+        Raises:
+            ValueError: there are fewer frames.
         """
+        used = self.config["input_frames_length"]
+        if tokens.shape[1] < used:
+            raise ValueError(f"tokens of {tokens.shape[1]} frame, and {used} are projected")
+        tokens = tokens[:, :used]
         x = self.proj_in((tokens + self.input_pos).flatten(1, 2))
         latents = self.latents.expand(x.shape[0], -1, -1)
         for layer in self.layers:
