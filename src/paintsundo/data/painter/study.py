@@ -120,9 +120,12 @@ class Study:
 
     @cached_property
     def contrast(self) -> Floats:
-        """How much colours differ within two units of each pixel (H, W), in Lab."""
-        kernel = np.ones((2 * round(2 * self.unit) + 1,) * 2, np.uint8)
-        return np.asarray((cv2.dilate(self.soft, kernel) - cv2.erode(self.soft, kernel)).max(axis=2))
+        """How much colours differ across an edge at each pixel (H, W), in Lab; 0 where they only pass into each other.
+
+        Across an edge colours differ within two units nearly as much as within five; in a gradient they do not.
+        """
+        near, far = (_extent(self.soft, round(reach * self.unit)) for reach in (2, 5))
+        return np.asarray(near * np.clip((near / np.maximum(far, 1e-3) - 0.45) / 0.2, 0, 1), np.float32)
 
     @cached_property
     def paper(self) -> NDArray[np.bool_]:
@@ -133,6 +136,12 @@ class Study:
     def weak_contrast(self) -> float:
         """A contrast that is weak for this picture."""
         return 0.3 * float(np.percentile(self.contrast[::4, ::4], 95))
+
+
+def _extent(values: Floats, reach: int) -> Floats:
+    """Largest difference of a channel of values (H, W, C) within so many pixels: (H, W)."""
+    kernel = np.ones((2 * max(1, reach) + 1,) * 2, np.uint8)
+    return np.asarray((cv2.dilate(values, kernel) - cv2.erode(values, kernel)).max(axis=2))
 
 
 def nearest_outside(values: NDArray[T], mask: NDArray[np.bool_]) -> NDArray[T]:
