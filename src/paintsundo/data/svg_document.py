@@ -119,6 +119,8 @@ def _parsed(data: bytes) -> ElementTree.Element:
         scout.Parse(data, True)
     except _Declared:
         pass
+    except Unusable:
+        raise
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise Unusable(f"not well-formed: {error}") from error
     for encoding in ("utf-8", "utf-16-le", "utf-16-be"):
