@@ -198,6 +198,24 @@ def test_pictures_that_unpack_to_more_than_memory(tmp_path: Path) -> None:
     assert all(reasons.values())
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_texts(folder, 1)
+    try:
+        (folder / os.fsdecode(b"caf\xe9.txt")).write_text("1")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with tarfile.open(folder / "a.tar", "w", errors="surrogateescape") as archive:
+        add(archive, "na\udcefve.txt")
+        add(archive, "two\nlines.txt")
+    built(folder, tmp_path / "set")
+    assert rejected(tmp_path / "set") == {
+        "caf\\udce9.txt": "its name is no text",
+        "a/na\\udcefve.txt": "its name is no text",
+    }
+    assert names(tmp_path / "set") == {"text000.txt", "a/two\nlines.txt"}
+
+
 def test_nothing_usable_is_no_error_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_texts(tmp_path / "in", 0, void="")
     assert built(tmp_path / "in", tmp_path / "set")["samples"] == 0
@@ -206,7 +224,15 @@ def test_nothing_usable_is_no_error_of_the_program(tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize(
     "line",
-    ['{"file": 3}', '{"tags": []}', "[1]", "{", '{"file": "a.txt", "tags": "one"}', '{"file": "a.txt", "subject": 1}'],
+    [
+        '{"file": 3}',
+        '{"tags": []}',
+        "[1]",
+        "{",
+        '{"file": "a.txt", "tags": "one"}',
+        '{"file": "a.txt", "subject": 1}',
+        '{"file": "a.txt", "subject": "\\ud800"}',
+    ],
 )
 def test_damaged_indexes_are_named(tmp_path: Path, line: str) -> None:
     write_texts(tmp_path / "in", 1)

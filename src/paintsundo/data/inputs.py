@@ -69,7 +69,9 @@ def list_inputs(
     listing = Listing()
     for found in _found(path, wanted, pattern, largest, links, unpacked, without):
         name = str(PurePosixPath(found.name))
-        if found.reason or found.content is None:
+        if not _is_text(found.name):
+            listing.refused.append((found.name.encode(errors="backslashreplace").decode(), "its name is no text"))
+        elif found.reason or found.content is None:
             listing.refused.append((found.name, found.reason))
         elif PurePosixPath(name).name == INDEX:
             folder = PurePosixPath(name).parent
@@ -143,6 +145,15 @@ def _files(path: Path, suffixes: set[str], without: Path | None) -> Iterator[tup
                 yield child.relative_to(path).as_posix(), child, child.lstat()
 
 
+def _is_text(name: str) -> bool:
+    """Whether a name can be written down: those of files may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _wanted(name: str, suffixes: set[str]) -> bool:
     path = PurePosixPath(name)
     return path.suffix.lower() in suffixes or path.name == INDEX
@@ -193,9 +204,9 @@ def _index(found: Found, path: Path) -> list[dict[str, Any]]:
         for record in records:
             texts = [record["file"], *(record[key] for key in _RECORD if key != "tags" and key in record)]
             tags = record.get("tags", [])
-            if not all(isinstance(text, str) for text in texts):
+            if not all(isinstance(text, str) and _is_text(text) for text in texts):
                 raise TypeError("what it says of a file is no text")
-            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            if not isinstance(tags, list) or not all(isinstance(tag, str) and _is_text(tag) for tag in tags):
                 raise TypeError("tags are no list of words")
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: its {INDEX} is damaged ({error})") from error

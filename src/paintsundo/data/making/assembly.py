@@ -23,8 +23,18 @@ MIXED = "source"  # in lines of rejected jobs, where a data set has several
 def assemble(folder: Folder, plan: Plan, shard: int) -> dict[str, Any]:
     """Write a shard whose jobs are all done, and what is known of it; returns that. Drawn samples are then removed.
 
-    Raises LookupError naming a job whose outcome is missing.
+    Raises LookupError naming a job whose outcome is missing, unless another process has written the shard meanwhile.
     """
+    try:
+        return _assemble(folder, plan, shard)
+    except LookupError:
+        side = folder.read_side(shard)
+        if side is None:
+            raise
+        return side
+
+
+def _assemble(folder: Folder, plan: Plan, shard: int) -> dict[str, Any]:
     place, tally, rejected = folder.outcomes(shard), Tally(), []
     folder.side(shard).parent.mkdir(exist_ok=True)
     partial = folder.path / f".{shard:05d}.{socket.gethostname()}.{os.getpid()}"

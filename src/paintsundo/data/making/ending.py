@@ -20,7 +20,7 @@ def finish(settings: BuildSettings, folder: Folder, plan: Plan) -> dict[str, Any
     """Write everything but the shards, the manifest last; returns it."""
     tally, entries = Tally(), []
     partial = folder.work / REJECTED
-    with partial.open("w") as rejected:
+    with partial.open("w", encoding="utf-8") as rejected:
         for line in plan.refused():
             tally.rejected += 1
             rejected.write(line)

@@ -92,17 +92,25 @@ def _submitit(settings: BuildSettings, folder: Folder, shards: Sequence[int]) ->
             draw_one, *zip(*((settings, str(folder.path), s, _workers(settings)) for s in group), strict=True)
         )
         waiting = dict(zip(group, jobs, strict=True))
-        while waiting:
-            for shard in [shard for shard, job in waiting.items() if job.done()]:
-                yield shard, _failure(waiting.pop(shard))
-            time.sleep(0.2 if executor.cluster != "slurm" else 5.0)
+        try:
+            while waiting:
+                for shard in [shard for shard, job in waiting.items() if job.done()]:
+                    yield shard, _failure(waiting.pop(shard))
+                time.sleep(0.2 if executor.cluster != "slurm" else 5.0)
+        finally:
+            for job in waiting.values():  # the build was stopped
+                job.cancel()
 
 
 def _failure(job: Any) -> str:
     error = job.exception()
     if error is None:
         return ""
-    return f"failed as job {job.job_id} ({str(error).strip().splitlines()[-1]}), see {job.paths.stderr}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+    what = (
+        lines[-1] if "trace" in lines[0] else lines[0]
+    )  # of an error in the job its last line; else what became of it
+    return f"failed as job {job.job_id} ({what}), see {job.paths.stderr}"
 
 
 def _ray(settings: BuildSettings, folder: Folder, shards: Sequence[int]) -> Iterator[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def write(folder: Path, number: int, outcome: Outcome) -> None:
         checksum = zlib.crc32(data, checksum)
     sizes = None if outcome.members is None else {suffix: len(data) for suffix, data in members.items()}
     head: dict[str, Any] = {"sizes": sizes, "facts": outcome.facts, "reason": outcome.reason, "checksum": checksum}
-    partial = folder / f".{number:07d}.{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{number:07d}.{socket.gethostname()}.{os.getpid()}"
     with partial.open("wb") as out:
         out.write(json.dumps(head).encode() + b"\n")
         for data in members.values():

@@ -160,12 +160,12 @@ class Plan:
 
     def jobs(self, shard: int) -> Iterator[Job]:
         """The jobs of a shard."""
-        with (self.folder.work / "plan" / f"{shard:05d}.jsonl").open() as lines:
+        with (self.folder.work / "plan" / f"{shard:05d}.jsonl").open(encoding="utf-8") as lines:
             yield from map(Job.of_line, lines)
 
     def refused(self) -> Iterator[str]:
         """Lines for `rejected.jsonl` of inputs that no job is made of."""
-        with (self.folder.work / "refused.jsonl").open() as lines:
+        with (self.folder.work / "refused.jsonl").open(encoding="utf-8") as lines:
             yield from lines
 
 
@@ -180,7 +180,7 @@ def make_plan(found: Inputs, settings: BuildSettings, folder: Folder) -> Plan:
     digest = hashlib.sha256()
     for job in jobs(found, settings):
         if job.split not in filling:
-            begun = (folder.work / "plan" / f"{len(splits):05d}.jsonl").open("w")
+            begun = (folder.work / "plan" / f"{len(splits):05d}.jsonl").open("w", encoding="utf-8")
             filling[job.split] = len(splits), Fraction(0), begun
             splits.append(job.split)
             sizes.append(0)

@@ -51,9 +51,6 @@ class _Tasks:
     def _all(self, shards: Sequence[int]) -> Iterator[Drawing]:
         for shard in shards:
             place = self._folder.outcomes(shard)
-            place.mkdir(parents=True, exist_ok=True)
-            for partial in place.glob(".*"):
-                partial.unlink()  # of a process that was killed
             self._missing[shard] = self._plan.sizes[shard]
             for job in self._plan.jobs(shard):
                 if outcomes.read(place, job.number, check=True) is not None:
