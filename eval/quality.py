@@ -1,6 +1,14 @@
-"""Measure films: python eval/quality.py films=FOLDER output=DIR [truth=FOLDER] [models=bundled] [keyframes=8]
+"""Measure drawing: python eval/quality.py films=FOLDER | data=DATASET | data=DATASET models=PAIR  output=DIR
 
-FOLDER holds films as infer.py writes them (NAME/frames/00000.png …, blank → finished; keyframes/ where there
+films=FOLDER [truth=FOLDER] [models=bundled] [keyframes=8]: films as infer.py writes them.
+data=DATASET [truth=DATASET]: true processes taken as films, beside their null baselines and the checks of both; truth:
+    the same files drawn with another seed. limit=N takes so many, spread evenly.
+data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]
+    [prompts=tagger|record|empty]: a pair of models on the finished pictures of true processes, going on where it
+    stopped; overrides are infer.py's.
+against=DIR: the run of another pair on the same data set; differences with intervals.
+
+films=FOLDER holds films as infer.py writes them (NAME/frames/00000.png …, blank → finished; keyframes/ where there
 are any). Every film is measured beside the null baselines made of its own first, last and key frames. Writes
 to DIR quality.json (every figure), quality.md (the table that is also printed), progress.png,
 between_keyframes.png and strips.png. What cannot be measured is null. The measures, and what fools each:
@@ -9,7 +17,7 @@ paintsundo.metrics.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +28,12 @@ from omegaconf import MISSING
 from support.arguments import parse, run
 from support.checks import check_film_figures
 from support.film_files import FilmFiles, find_films
-from support.plots import plot_between_keyframes, plot_progress, write_strips
+from support.json_files import write_json
+from support.pair_table import comparison_table, failure_table, pair_table
+from support.plots import plot_between_keyframes, plot_curves, plot_progress, write_strips
+from support.process_run import measure_processes
+from support.quality_run import PARTS, measure_pair
+from support.quality_summary import compare
 from support.quality_table import quality_table
 from tqdm import tqdm
 
@@ -30,30 +43,101 @@ from paintsundo.metrics.films import Film, at_times
 
 Picture = NDArray[np.uint8]
 RoundTrip = Callable[[Picture], float]
+LITERAL = ("films", "output", "data", "truth", "models", "against")
 
 
 @dataclass
 class QualitySettings:
-    """films, output: folders. truth: folder of true processes under the same names, in the same layout.
+    """films, output: folders. data: a data set as `paintsundo.data build` writes it.
 
-    models: "bundled", a folder or a hub id, whose video autoencoder's round trip is the ceiling of the end's
+    truth: true processes: of films, a folder of the same names and layout; of data, another data set.
+    models: "bundled", a folder or a hub id; of films only its video autoencoder's round trip, the ceiling of the end's
     fidelity. keyframes: how many the films have, both ends included; null: counted in keyframes/.
     """
 
-    films: str = MISSING
     output: str = MISSING
+    films: str | None = None
+    data: str | None = None
     truth: str | None = None
     models: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=lambda: list(PARTS))
+    prompts: str = "tagger"
+    split: str | None = None
+    limit: int | None = None
+    baselines: bool = True
+    against: str | None = None
     keyframes: int | None = None
     strip_frames: int = 12
 
 
 def main(arguments: Sequence[str]) -> None:
-    settings = parse(QualitySettings, arguments, literal_keys=("films", "output", "truth", "models"))
+    settings = parse(QualitySettings, arguments, literal_keys=LITERAL)
     if not 2 <= settings.strip_frames <= 100:
         raise UserError(f"strip_frames={settings.strip_frames}: from 2 to 100")
+    if (settings.films is None) == (settings.data is None):
+        raise UserError("films=FOLDER or data=DATASET must be given, one of them")
     cv2.setNumThreads(0)  # pictures are small here: threads cost more than they bring
-    films = find_films(Path(settings.films))
+    if settings.films is not None:
+        measure_films(settings, settings.films)
+    elif settings.models is not None:
+        measure_models(settings)
+    else:
+        measure_data(settings)
+
+
+def measure_data(settings: QualitySettings) -> None:
+    """True processes as films, and their null baselines."""
+    assert settings.data is not None
+    report = measure_processes(settings.data, settings.output, settings.truth, settings.limit, settings.split)
+    _tell(settings.output, failure_table(report["failed"]), pair_table(report["summary"]))
+
+
+def measure_models(settings: QualitySettings) -> None:
+    """A pair of models on the pictures of true processes."""
+    assert settings.data is not None
+    assert settings.models is not None
+    theirs = None if settings.against is None else read_report(settings.against)
+    report = measure_pair(
+        settings.models,
+        settings.data,
+        settings.output,
+        settings.overrides,
+        limit=settings.limit,
+        split=settings.split,
+        parts=settings.parts,
+        prompts=settings.prompts,
+        baselines=settings.baselines,
+    )
+    tables = [pair_table(report["summary"])]
+    if theirs is not None:
+        differences = compare(report["processes"], theirs["processes"])
+        write_json(Path(settings.output) / "comparison.json", {"against": settings.against, "differences": differences})
+        tables.append(f"Against {settings.against}:\n\n{comparison_table(differences)}")
+    plot_curves(report["processes"], Path(settings.output) / "curves.png")
+    _tell(settings.output, *tables)
+
+
+def read_report(folder: str) -> dict[str, Any]:
+    """The quality.json of a run on a data set. Raises UserError where there is none."""
+    try:
+        report: dict[str, Any] = json.loads((Path(folder) / "quality.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"against={folder}: no quality.json of a run with models= in it") from error
+    if "processes" not in report:
+        raise UserError(f"against={folder}: its quality.json is not of a run with models=")
+    return report
+
+
+def _tell(output: str, *tables: str) -> None:
+    text = "\n\n".join(tables)
+    (Path(output) / "quality.md").write_text(text + "\n", encoding="utf-8")
+    print(f"{text}\n\nwritten to {output}")
+
+
+def measure_films(settings: QualitySettings, folder: str) -> None:
+    """Films on disk."""
+    films = find_films(Path(folder))
     truths = {f.name: f for f in find_films(Path(settings.truth))} if settings.truth else {}
     round_trip = _round_trip(settings.models)
     output = Path(settings.output)

@@ -18,6 +18,7 @@ from paintsundo.metrics import keyframe_positions, measure_film, null_baselines
 from paintsundo.metrics.calibration import read_steps
 from paintsundo.metrics.films import Film
 from paintsundo.metrics.report import finite_psnr
+from support.json_files import write_json
 from support.quality_summary import summarise
 from support.true_processes import TrueProcess, true_processes
 
@@ -88,10 +89,10 @@ def measure_pair(
         file = folder / "processes" / f"{true.name}.json"
         if not file.is_file():
             maker = maker or PairMaker(options, prompts, own_size)
-            _write(file, _measured(maker, true, parts, baselines, folder, keep_films))
+            write_json(file, _measured(maker, true, parts, baselines, folder, keep_films))
         found[true.name] = json.loads(file.read_text(encoding="utf-8"))
     report = {"settings": settings, "processes": found, "summary": summarise(found)}
-    _write(folder / "quality.json", report)
+    write_json(folder / "quality.json", report)
     return report
 
 
@@ -101,7 +102,7 @@ def _begin(folder: Path, settings: dict[str, Any]) -> None:
         raise UserError(f"{folder} holds measurements with other settings (settings.json): choose another output")
     for name in ("processes", "strips"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    _write(file, settings)
+    write_json(file, settings)
 
 
 def _measured(
@@ -175,11 +176,3 @@ def _save(folder: Path, frames: Film, digits: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / f"{number:0{digits}d}.png", compress_level=1)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all: a killed run leaves no half file that a later one takes for finished."""
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)

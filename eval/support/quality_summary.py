@@ -31,6 +31,7 @@ FILM = (
     Measure("locality", "area per step", ("effective_changed_share",), -1),
     Measure("abruptness_between", "abruptness between keyframes", ("between_keyframes", "abruptness"), +1),
     Measure("locality_between", "area per step between", ("between_keyframes", "effective_changed_share"), -1),
+    Measure("palette_spread", "palette spread", ("palette_spread",), -1),
     Measure("monotonicity", "Spearman of progress", ("progress", "spearman"), +1),
     Measure("backtrack", "backtrack", ("progress", "backtrack"), -1),
     Measure("flicker", "flicker", ("flicker",), -1, 4),

@@ -19,6 +19,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("abrupt", ("abruptness",), 3),
     ("area/step between", ("between_keyframes", "effective_changed_share"), 3),
     ("abrupt between", ("between_keyframes", "abruptness"), 3),
+    ("palette", ("palette_spread",), 2),
     ("t50 edges", ("stages", "edges"), 2),
     ("t50 colour", ("stages", "colour"), 2),
     ("t50 shading", ("stages", "shading"), 2),
@@ -30,6 +31,7 @@ EXPLANATION = """\
 * area/step: effective share of the changed area that takes part in a step (small = local); abrupt: part of
   the pixels' change that falls into their two largest steps (1 = at once); between: inside the clips between
   keyframes.
+* palette: share of the colours' variance inside single steps (1 = the whole palette all the time).
 * t50: film time at which half of the edges, flat colour, shading is there; outlined: part of the edges that
   are outlines. Null baselines, in italics, are means over the films. – : not measured."""
 

@@ -105,7 +105,13 @@ def test_films_of_one_picture_are_compared(report):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "films=… and output=… must be given"),
+        ((), "output=… must be given"),
+        (("output=x",), "films=FOLDER or data=DATASET must be given"),
+        (("films=.", "data=.", "output=x"), "one of them"),
+        (("data=/no/such/set", "output=x"), "manifest|no such|does not exist"),
+        (("data=.", "models=bundled", "output=x", "parts=[dance]"), "parts: dance is unknown"),
+        (("data=.", "models=bundled", "output=x", "prompts=poems"), "prompts: poems is unknown"),
+        (("data=.", "models=bundled", "output=x", "against=/nowhere"), "against=/nowhere: no quality.json"),
         (("films=/no/such/folder", "output=x"), "no such folder"),
         (("films=.", "output=x", "keyframes=many"), "keyframes"),
         (("films=.", "output=x", "speed=1"), "unknown option speed"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from paintsundo.metrics import null_baselines, outline_share, stage_order
+from paintsundo.metrics import StageOrder, null_baselines, outline_share, stage_order, stage_order_error
 from paintsundo.metrics.stage_order import half_time, region_colours
 
 
@@ -60,3 +60,14 @@ def test_region_colours_are_medians():
     flat = region_colours(picture, edges)
     assert flat[2, 7] == pytest.approx([0.5] * 3)
     assert flat[0, 0] == pytest.approx([0.0] * 3)
+
+
+def test_stage_order_error_is_the_mean_of_shifts(drawn):
+    true = stage_order(drawn)
+    assert stage_order_error(true, true) == 0
+    held = np.concatenate([np.stack([drawn[0]] * len(drawn)), drawn])  # everything half a film later, twice as fast
+    shifted = stage_order_error(stage_order(held), true)
+    expected = np.mean([abs((1 + t) / 2 - t) for t in (true.edges, true.colour, true.shading)])
+    assert shifted == pytest.approx(expected, abs=0.02)
+    assert stage_order_error(StageOrder(None, None, None, 0.0), true) == 1
+    assert stage_order_error(true, StageOrder(None, None, None, 0.0)) is None

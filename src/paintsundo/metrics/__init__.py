@@ -17,6 +17,7 @@ from paintsundo.metrics.locality import (
     effective_changed_share,
     keyframe_positions,
 )
+from paintsundo.metrics.paint import palette_spread
 from paintsundo.metrics.progress import (
     backtrack,
     monotonicity,
@@ -52,6 +53,7 @@ __all__ = [
     "operation_step_calibration",
     "outline_share",
     "paired_difference",
+    "palette_spread",
     "progress",
     "progress_curve_error",
     "psnr",

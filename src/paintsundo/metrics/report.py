@@ -10,6 +10,7 @@ from paintsundo.metrics.change import change_region_iou, changed_share, flicker
 from paintsundo.metrics.fidelity import blankness, psnr, ssim
 from paintsundo.metrics.films import Film, prepared
 from paintsundo.metrics.locality import abruptness, between_keyframes, effective_changed_share
+from paintsundo.metrics.paint import palette_spread
 from paintsundo.metrics.progress import backtrack, monotonicity, progress, progress_curve_error
 from paintsundo.metrics.stage_order import stage_order, stage_order_error
 
@@ -60,6 +61,7 @@ def measure_film(
         "changed_share": {"mean": float(shares.mean()), "largest": float(shares.max())},
         "effective_changed_share": effective_changed_share(whole),
         "abruptness": abruptness(whole),
+        "palette_spread": palette_spread(whole),
         "between_keyframes": None
         if between is None or positions is None
         else {
