@@ -32,7 +32,7 @@ def comparison_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
     for measure, found in differences.items():
         title, better, digits = TITLES[measure]
         said = "" if better == 0 else verdict[found["better"]]
-        rows.append([title, _cell(found, digits, True), str(int(found["count"])), said])
+        rows.append([title, _cell(found, digits, True), str(int(found["subjects"])), said])
     return markdown(["measure", "difference", "subjects", "this run is"], rows)
 
 

@@ -116,7 +116,7 @@ def values_of(processes: Mapping[str, Figures]) -> dict[str, dict[str, dict[str,
 
 
 def summarise(processes: Mapping[str, Figures]) -> dict[str, dict[str, dict[str, Any]]]:
-    """measure → row → {"mean", "low", "high", "count"}: means over subjects with 95 % bootstrap intervals."""
+    """measure → row → {"mean", "low", "high", "subjects"}: means over subjects with 95 % bootstrap intervals."""
     subjects = {name: figures["subject"] for name, figures in processes.items()}
     return {
         measure: {row: _plain(bootstrap(list(v.values()), [subjects[n] for n in v])) for row, v in rows.items()}

@@ -77,7 +77,7 @@ def test_random_weights_are_called_bad_and_truth_good(measured):
     for rows in summary.values():
         for found in rows.values():
             assert found["low"] <= found["mean"] <= found["high"]
-            assert found["count"] in (1, 2)  # the palette of a film may not be measurable
+            assert found["subjects"] in (1, 2)  # the palette of a film may not be measurable
     json.dumps(measured[1], allow_nan=False)
 
 
@@ -104,7 +104,7 @@ def test_two_runs_are_compared_film_by_film(measured, dataset, tmp_path):
     given[2] = given[2][:-1] + "," + ",".join(f"'{step}'" for step in steps) + "]"
     quality.main([*given, "baselines=false", f"output={tmp_path / 'b'}", f"against={output}", "parts=[film]"])
     found = json.loads((tmp_path / "b" / "comparison.json").read_text())["differences"]
-    assert found["end_psnr"]["count"] == 2
+    assert found["end_psnr"]["subjects"] == 2
     ours = json.loads((tmp_path / "b" / "quality.json").read_text())["processes"]
     gaps = [ours[n]["film"]["end"]["psnr"] - report["processes"][n]["film"]["end"]["psnr"] for n in ours]
     assert found["end_psnr"]["mean"] == pytest.approx(np.mean(gaps), abs=1e-5)

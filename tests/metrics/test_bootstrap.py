@@ -11,7 +11,7 @@ def test_interval_is_that_of_the_normal_law():
     assert found.mean == pytest.approx(values.mean())
     assert found.low == pytest.approx(values.mean() - half, abs=0.03)
     assert found.high == pytest.approx(values.mean() + half, abs=0.03)
-    assert found.count == 400
+    assert found.subjects == 400
     assert bootstrap(values.tolist()) == found  # fixed seed
 
 
@@ -30,7 +30,7 @@ def test_paired_differences_see_what_intervals_of_means_do_not():
     theirs = {str(k): v for k, v in base.items()}
     found = paired_difference(ours, {**theirs, "only there": 1e9})
     assert found.mean == found.low == found.high == pytest.approx(0.5)
-    assert found.count == 50
+    assert found.subjects == 50
     assert not bootstrap(list(ours.values())).apart(bootstrap(list(theirs.values())))
     assert paired_difference({"a": 1.0}, {"b": 1.0}) is None
 

@@ -23,4 +23,4 @@ def test_drawing_is_below_and_uncovering_above(drawn, with_noise):
         assert true < 0.75
         for name in ("random_tiles", "wipe"):
             assert palette_spread(dirty(films[name])) > true + 0.15, name
-        assert palette_spread(dirty(films["edges_then_colour"])) < 0.5  # as the docstring warns
+        assert palette_spread(dirty(films["edges_then_colour"])) < 0.75  # as the docstring warns

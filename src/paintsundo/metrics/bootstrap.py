@@ -12,12 +12,12 @@ RESAMPLES = 5000
 
 
 class Interval(NamedTuple):
-    """A mean with its interval; `count`: how many subjects it was taken over."""
+    """A mean with its interval; `subjects`: how many it was taken over."""
 
     mean: float
     low: float
     high: float
-    count: int
+    subjects: int
 
     def apart(self, other: Interval) -> bool:
         """Whether two intervals do not overlap."""
