@@ -43,7 +43,9 @@ def _by_new_name(word: str) -> str:
 
 
 def _counted(manifest: Mapping[str, Any]) -> str:
-    return f"{manifest['samples']} processes kept, {manifest['rejected']} rejected"
+    left_out = [f"{count} files of the split {split}" for split, count in manifest["files_left_out"].items()]
+    more = f", {' and '.join(left_out)} left out (splits=)" if left_out else ""
+    return f"{manifest['samples']} processes kept, {manifest['rejected']} rejected{more}"
 
 
 def options(arguments: Sequence[str], required: Sequence[str], **defaults: int | str | None) -> dict[str, str]:
