@@ -1,0 +1,139 @@
+"""Build the frozen test set and verify it: python eval/test_set.py art=FOLDER output=DIR [recipe=frozen] [freeze=false]
+
+art: what `python -m paintsundo.data fetch output=FOLDER` writes; Twemoji's package is fetched into it with npm where it
+is missing. Writes a data set of one split, test, which eval/quality.py data=DIR reads. Ends with 1 where the files or
+the drawn states are not those of configs/test_set/RECIPE.yaml; freeze=true writes their hashes there instead.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from omegaconf import MISSING, OmegaConf
+from support.arguments import parse, run
+from support.json_files import write_json
+from tqdm import tqdm
+
+from paintsundo.data import shards
+from paintsundo.data.art_sets import keeps_variant
+from paintsundo.data.inputs import list_inputs
+from paintsundo.data.process import DrawingProcess
+from paintsundo.data.shards import ShardWriter
+from paintsundo.data.source import Canvas, Item, Unusable
+from paintsundo.data.sources import source_class
+from paintsundo.data.splits import is_reserved, without_tone
+from paintsundo.errors import UserError
+from paintsundo.settings import config_directory
+
+TWEMOJI = "twemoji-svg-15.0.0.tgz"
+STATES = 11
+
+
+@dataclass
+class TestSetSettings:
+    """art, output: folders. recipe: name of a file of configs/test_set. freeze: write the hashes found into it."""
+
+    art: str = MISSING
+    output: str = MISSING
+    recipe: str = "frozen"
+    freeze: bool = False
+
+
+def main(arguments: Sequence[str]) -> None:
+    settings = parse(TestSetSettings, arguments, literal_keys=("art", "output"))
+    path = config_directory() / "test_set" / f"{settings.recipe}.yaml"
+    if not path.is_file():
+        raise UserError(f"recipe={settings.recipe}: there is no {path}")
+    recipe: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    output = Path(settings.output)
+    if (output / "manifest.json").exists():
+        raise UserError(f"{output} holds a data set already: choose another output")
+    found = build(recipe, Path(settings.art), output)
+    for name in ("files", "states"):
+        print(f"{name}: {found[name]}")
+    if settings.freeze:
+        text = path.read_text(encoding="utf-8")
+        for name in ("files", "states"):
+            text = re.sub(rf"^{name}: .*$", f"{name}: {found[name]}", text, flags=re.M)
+        path.write_text(text, encoding="utf-8")
+        return
+    for name, reason in (
+        ("files", "other files than those that were frozen"),
+        ("states", "the same files, drawn otherwise: another data engine or renderer"),
+    ):
+        if recipe[name] != found[name]:
+            raise UserError(f"not the frozen test set ({reason}): {name} should be {recipe[name]}")
+
+
+def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, str]:
+    """Draw the test set of a recipe; returns its hashes. Raises UserError: an archive is missing or too small."""
+    output.mkdir(parents=True, exist_ok=True)
+    writer, files, states = ShardWriter(output), hashlib.sha256(), hashlib.sha256()
+    licences: dict[str, int] = {}
+    for part in recipe["parts"]:
+        for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], part["count"], disable=None):
+            writer.write(shards.encode(process, part=part["name"]), "test")
+            files.update(
+                json.dumps([part["source"], part["size"], part["canvas"], process.source, process.hash]).encode()
+            )
+            states.update(np.ascontiguousarray(process.film(np.linspace(0, 1, STATES))).tobytes())
+            licences[process.licence] = licences.get(process.licence, 0) + 1
+    listed = writer.close()
+    count = sum(part["count"] for part in recipe["parts"])
+    hashes = {"files": files.hexdigest(), "states": states.hexdigest()}
+    manifest = {"format": 1, "shards": listed, "samples": count, "splits": {"test": count}, "licences": licences}
+    write_json(output / "manifest.json", {**manifest, "recipe": recipe["parts"], **hashes})
+    return hashes
+
+
+def _drawn(part: dict[str, Any], art: Path, seed: int) -> Iterator[DrawingProcess]:
+    source = source_class(part["source"])(source_class(part["source"]).Options())
+    archive = art / part["archive"]
+    if not archive.is_file():
+        _fetch(archive)
+    canvas, left = Canvas(part["size"], part["canvas"]), part["count"]
+    for item in _allowed(list_inputs(archive, source.suffixes).items, part["name"]):
+        if left == 0:
+            return
+        try:
+            process = source.draw(item, canvas, 0, seed)
+        except Unusable:
+            continue
+        yield process
+        left -= 1
+    if left:
+        raise UserError(f"{archive}: {left} pictures of {part['count']} are missing for part {part['name']}")
+
+
+def _allowed(items: Sequence[Item], part: str) -> Iterator[Item]:
+    """Reserved files only. Of Twemoji each that has no skin tone, as code points."""
+    for item in items:
+        if part == "twemoji":
+            subject = without_tone(re.sub(r"-?fe0f", "", item.stem)).upper()
+            if keeps_variant(item.stem, subject) and item.stem.lower() == subject.lower():
+                record = {"subject": subject, "source": f"twemoji/{item.stem}", "licence": "CC-BY-4.0"}
+                yield Item(PurePosixPath(item.name).name, item.content, {**record, "author": "Twitter, jdecked"})
+        elif is_reserved(item.stem):
+            yield item
+
+
+def _fetch(archive: Path) -> None:
+    if archive.name != TWEMOJI:
+        raise UserError(f"{archive} is missing: python -m paintsundo.data fetch output={archive.parent}")
+    command = ["npm", "pack", "--silent", "@twemoji/svg@15.0.0"]
+    done = None
+    if shutil.which("npm"):
+        done = subprocess.run(command, cwd=archive.parent, capture_output=True, text=True, check=False)
+    if done is None or done.returncode or not archive.is_file():
+        raise UserError(f"{archive} is missing, and could not be had: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
