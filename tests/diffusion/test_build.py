@@ -1,6 +1,7 @@
 """Any scheduler of the configuration group in either stage."""
 
 import copy
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -65,6 +66,19 @@ def test_an_exact_denoiser_gives_its_sample(name, stage, steps):
     # At one step sigma spaces lose digits: 5851 * 2^-24 of float32 against a sample of size 1.
     tolerance = 0.16 if name in ENDS_AT_TIMESTEP_0 else 2e-3 if steps == 1 else 1e-4
     assert float((sample - x0).abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("name", ["published_keyframes", "published_video", "dpmpp_2m", "euler", "heun", "lcm"])
+def test_models_trained_otherwise_are_sampled_as_they_were_trained(name, kind):
+    """Any prediction type under the dynamic scale, with the keyframe stage's betas."""
+    stage = dataclasses.replace(Stage.named("keyframes"), prediction_type=kind, dynamic_scale=True)
+    scheduler = build_scheduler(config(name), stage)
+    scheduler.set_timesteps(10, device="cpu")
+    x0 = normal(0)
+    noise = normal(1) * scheduler.init_noise_sigma
+    sample = run(scheduler, noise, exact(scheduler, x0, kind), generator=generators(2, 3))
+    assert float((sample - x0).abs().max()) < (0.16 if name in ENDS_AT_TIMESTEP_0 else 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -95,3 +95,13 @@ def test_a_token_is_one_more_word():
 def test_an_unknown_operation_embedding_is_told_in_one_line():
     with pytest.raises(UserError, match="operation_embedding cannot be 'word': choose from added, none, token"):
         single_frame_unet(operation_embedding="word")
+
+
+def test_the_choice_can_be_changed_before_training_goes_on(unet):
+    token = unet.with_operation_embedding("token")
+    assert unet.with_operation_embedding("added") is unet
+    assert token.add_embedding.linear_2.out_features == 20
+    ours, theirs = unet.state_dict(), token.state_dict()
+    assert all(torch.equal(ours[n], theirs[n]) for n in ours if not n.startswith("add_embedding."))
+    assert json.loads(token.to_json_string())["operation_embedding"] == "token"
+    assert json.loads(token.with_operation_embedding("added").to_json_string()) == json.loads(unet.to_json_string())

@@ -61,6 +61,24 @@ def match_prefix(tensors: Mapping[str, torch.Tensor], own_names: Collection[str]
     return {(_PREFIX if with_prefix else "") + name: bare[name] for name in bare if name not in _IGNORED}
 
 
+def without_last_layers(network: CLIPTextModel, count: int) -> CLIPTextModel:
+    """Remove the last layers of a text encoder, in place ("clip skip"); its final layer norm stays.
+
+    The configuration records it, so that whatever reads the encoder afterwards follows. The published single-frame
+    model's text encoder is SD 1.5's without 1 of its 12.
+
+    Raises:
+        UserError: it has not more than `count` layers, or `count` is negative.
+    """
+    depth = network.config.num_hidden_layers
+    if not 0 <= count < depth:
+        raise UserError(f"clip_skip is {count}: this text encoder has {depth} layers, so 0 to {depth - 1} are possible")
+    encoder = getattr(network, "text_model", network).encoder
+    encoder.layers = encoder.layers[: depth - count]
+    network.config.num_hidden_layers = depth - count
+    return network
+
+
 def save_text_encoder(network: CLIPTextModel, folder: Path) -> None:
     """Write a text encoder as the official checkpoints have it: without the prefix."""
     bare = {name.removeprefix(_PREFIX): tensor for name, tensor in network.state_dict().items()}

@@ -150,13 +150,17 @@ class ForeignScheduler(SchedulerMixin, ConfigMixin):
         prev_sample = narrow(previous, sample.dtype)
         return SchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
-    def _prediction_of_z(self, velocity: Tensor, z: Tensor, timestep: float | Tensor) -> Tensor:
-        """The v of z from the v of x_t = rho z: both determine the same x0 and noise."""
+    def _prediction_of_z(self, output: Tensor, z: Tensor, timestep: float | Tensor) -> Tensor:
+        """The prediction for z from that for x_t = rho z: both determine the same x0 and noise."""
+        if self.stage.prediction_type == "epsilon":
+            return output  # the noise is the same
         sigma, scale, alpha = self._signal(timestep)
+        if self.stage.prediction_type == "sample":
+            return output / scale
         root_a, root_b = alpha / scale, alpha * sigma
         x = z * (alpha * math.sqrt(1 + sigma**2))
-        noise = root_a * velocity + root_b * x
-        x0 = (root_a * x - root_b * velocity) / scale
+        noise = root_a * output + root_b * x
+        x0 = (root_a * x - root_b * output) / scale
         return (noise - sigma * x0) / math.sqrt(1 + sigma**2)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

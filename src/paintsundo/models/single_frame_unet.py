@@ -67,6 +67,20 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
     # diffusers looks for the keys of a configuration here, and follows `functools.wraps` past ours otherwise.
     __init__.__signature__ = _with_operation_embedding(UNet2DConditionModel.__init__)  # type: ignore[attr-defined]
 
+    def with_operation_embedding(self, choice: OperationEmbedding) -> SingleFrameUNet:
+        """This network with another `operation_embedding`: all weights but those of a new embedding are the same.
+
+        Raises:
+            UserError: there is no such choice.
+        """
+        if choice == self.config.operation_embedding:
+            return self
+        config = {key: value for key, value in self.config.items() if key[0] != "_"}
+        other = SingleFrameUNet(**{**config, "operation_embedding": choice})
+        kept = {name: t for name, t in self.state_dict().items() if not name.startswith("add_embedding.")}
+        other.load_state_dict(kept, strict=False)
+        return other.to(self.device, self.dtype).train(self.training)
+
     def embed_operation_steps(self, steps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Operation steps (B,) or (1,) → embeddings (B, E) for `like` (B, …); zeros for NO_OPERATION_STEP."""
         steps = steps.expand(like.shape[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from paintsundo.errors import UserError
 
@@ -127,16 +128,16 @@ def _check_loader(options: TrainOptions) -> None:
 
 
 def _check_diffusion(options: TrainOptions) -> None:
-    model = options.model or {}
-    prediction = model.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise UserError(f"model.prediction_type cannot be {prediction!r}: choose from epsilon, v_prediction")
-    if module_of(options) == "SingleFrameModule" and model.get("zero_terminal_snr") and prediction == "epsilon":
-        raise UserError("at zero terminal SNR noise tells nothing of itself: say model.prediction_type=v_prediction")
-    if model.get("beta_schedule", "linear") not in ("linear", "scaled_linear"):
-        raise UserError(f"model.beta_schedule cannot be {model['beta_schedule']!r}: choose from linear, scaled_linear")
-    lowest, highest = model.get("beta_start"), model.get("beta_end")
-    if lowest is not None and highest is not None and not 0 < lowest < highest < 1:
+    model, module = options.model or {}, module_of(options)
+    video = module == "MultiFrameModule"
+    prediction = model.get("prediction_type", "v_prediction" if video else "epsilon")
+    _check_choice("prediction_type", prediction, ("epsilon", "v_prediction"))
+    if module in DIFFUSION and prediction == "epsilon" and model.get("zero_terminal_snr", video):
+        instead = "model.zero_terminal_snr=false" if video else "model.prediction_type=v_prediction"
+        raise UserError(f"at zero terminal SNR noise tells nothing of itself: say {instead}")
+    _check_choice("beta_schedule", model.get("beta_schedule", "linear"), ("linear", "scaled_linear"))
+    lowest, highest = model.get("beta_start", 0.00085), model.get("beta_end", 0.012 if video else 0.02)
+    if module in DIFFUSION and not 0 < lowest < highest < 1:
         raise UserError(f"model.beta_start={lowest} and model.beta_end={highest}: 0 < start < end < 1 is needed")
     for name, most in (("text_dropout", 1.0), ("picture_dropout", 1.0), ("step_dropout", 1.0), ("dropout", 1 / 3)):
         value = model.get(name)
@@ -146,6 +147,27 @@ def _check_diffusion(options: TrainOptions) -> None:
     known = ("none", "prv", "first", "roll")
     if windows is not None and (not isinstance(windows, list) or not windows or set(windows) - set(known)):
         raise UserError(f"model.windows is {windows}: one or more of {', '.join(known)} in a list, as in [none,prv]")
+    _check_networks(model)
+
+
+def _check_networks(model: Mapping[str, Any]) -> None:
+    """What the networks themselves would refuse, only later."""
+    projection = model.get("projection") or {}
+    _check_choice("operation_embedding", model.get("operation_embedding"), (None, "added", "none", "token"))
+    _check_choice("projection.input_frames_length", projection.get("input_frames_length", 2), (1, 2))
+    positions = ("nearest", "bilinear", "rotary")
+    _check_choice("patch_positions", model.get("patch_positions"), (None, *positions))
+    own = (model.get("image_encoder") or {}).get("patch_positions", "nearest")
+    _check_choice("image_encoder.patch_positions", own, positions)
+    skipped = model.get("clip_skip", 0)
+    if not isinstance(skipped, int) or skipped < 0:
+        raise UserError(f"model.clip_skip is {skipped}: a number of layers is needed, from 0 up")
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    if value not in choices:
+        known = ", ".join("null" if choice is None else str(choice) for choice in choices)
+        raise UserError(f"model.{name} cannot be {value!r}: choose from {known}")
 
 
 def module_of(options: TrainOptions) -> str:

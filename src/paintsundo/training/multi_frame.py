@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPVisionConfig
 
-from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder, save_tokenizer
+from paintsundo.checkpoints.text_encoders import (
+    load_text_encoder,
+    load_tokenizer,
+    save_text_encoder,
+    save_tokenizer,
+    without_last_layers,
+)
 from paintsundo.data.samples import ClipRule
 from paintsundo.diffusion import DynamicTSNRScheduler
 from paintsundo.diffusion.stages import Stage
@@ -48,6 +54,11 @@ class MultiFrameModule(DiffusionModule):
         train_encoders: train text and image encoder too; new ones always are.
         dynamic_scale: scale x0 by 1 … 0.7 over the first 400 timesteps, as published.
         zero_terminal_snr: the last timestep has no signal, as published.
+        prediction_type: "v_prediction", as published, or "epsilon" (needs zero_terminal_snr=false).
+        beta_start, beta_end, beta_schedule: of the noise ("linear" or "scaled_linear").
+        patch_positions: how the image encoder's positions fit other grids than its own, "nearest" (as published),
+            "bilinear" or "rotary"; as it comes without it.
+        clip_skip: last layers of a given text encoder to leave out.
         start: where weights come from; None begins with random ones.
 
     Raises:
@@ -79,9 +90,15 @@ class MultiFrameModule(DiffusionModule):
         train_encoders: bool = False,
         dynamic_scale: bool = True,
         zero_terminal_snr: bool = True,
+        prediction_type: str = "v_prediction",
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        beta_schedule: str = "scaled_linear",
+        patch_positions: str | None = None,
+        clip_skip: int = 0,
         start: str | None = None,
     ) -> None:
-        stage = Stage(0.00085, 0.012, "scaled_linear", zero_terminal_snr, "v_prediction", dynamic_scale)
+        stage = Stage(beta_start, beta_end, beta_schedule, zero_terminal_snr, prediction_type, dynamic_scale)
         super().__init__(stage, loss_weight, start)
         needed = "model.autoencoder=FOLDER is needed: there is no other vae/"
         vae = (
@@ -103,6 +120,9 @@ class MultiFrameModule(DiffusionModule):
         )
         given = None if self.start_point is None else self.start_point.load("image_encoder")
         self._place("image_encoder", given, image_encoder, _new_image_encoder, train_encoders)
+        if patch_positions is not None:
+            self.image_encoder.set_patch_positions(patch_positions)
+        self.clip_skip = clip_skip
         self._choose_text(text, text_encoder, prompt, Path(work_folder), train_encoders)
         self.frame_stride, self.frames, self.positions = frame_stride, frames, positions
         self.strides, self.variants, self.dropout = list(strides), variants, dropout
@@ -137,6 +157,7 @@ class MultiFrameModule(DiffusionModule):
         else:
             self.tokenizer = train_tokenizer([prompt] * 2, 600, work_folder / "tokenizer")
         self._place("text_encoder", given, text, lambda sizes: new_text_encoder(self.tokenizer, sizes), trained)
+        without_last_layers(self.text_encoder, self.clip_skip)
 
     def trained_networks(self) -> list[nn.Module]:
         encoders = [name for name in ("image_encoder", "text_encoder") if name not in self._frozen]
@@ -218,7 +239,7 @@ class MultiFrameModule(DiffusionModule):
             ends = batch["ends"]
             if "picture" in dropped:
                 ends = torch.where(dropped["picture"][:, None, None, None, None], torch.zeros_like(ends), ends)
-            tokens = self.image_encoder(ends)
+            tokens = self.image_encoder(ends[:, :, : self.image_projection.config["input_frames_length"]])
         return hidden_states(self.text_encoder, ids), self.image_projection(tokens)
 
     @torch.no_grad()

@@ -127,10 +127,24 @@ def _diffusion(options: TrainOptions, kind: str) -> Iterator[tuple[str, nn.Modul
     encoders = _setting(options, switch, False)
     for name in _COMPONENTS[kind]:
         sizes, source = _sizes(kind, name, model, start, options.start)
+        sizes = _with_choices(name, sizes, model)
         # New encoders are always trained.
         encoder = name.endswith("encoder") and (encoders or source == f"model.{_SIZES[name]}")
         trained = name in ("unet", "image_projection") or encoder
         yield name, None if sizes is None else _network(kind, name, sizes), trained, source
+
+
+def _with_choices(name: str, sizes: Mapping[str, Any] | None, model: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Sizes of a network as the model's options change them."""
+    if sizes is not None and name == "unet" and model.get("operation_embedding") is not None:
+        return {**sizes, "operation_embedding": model["operation_embedding"]}
+    if sizes is not None and name == "text_encoder" and model.get("clip_skip"):
+        return {**flat_config(dict(sizes)), "num_hidden_layers": _layers_kept(flat_config(dict(sizes)), model)}
+    return sizes
+
+
+def _layers_kept(config: Mapping[str, Any], model: Mapping[str, Any]) -> int:
+    return max(1, config.get("num_hidden_layers", 12) - model["clip_skip"])
 
 
 def local_start(options: TrainOptions) -> StartingPoint | None:

@@ -12,13 +12,19 @@ from transformers import CLIPTextModel
 
 from paintsundo.checkpoints.image_vae import load_image_vae
 from paintsundo.checkpoints.sources import BUNDLED, resolve
-from paintsundo.checkpoints.text_encoders import load_text_encoder, load_tokenizer, save_text_encoder, save_tokenizer
+from paintsundo.checkpoints.text_encoders import (
+    load_text_encoder,
+    load_tokenizer,
+    save_text_encoder,
+    save_tokenizer,
+    without_last_layers,
+)
 from paintsundo.conditioning.tagger import TAGS_FILE
 from paintsundo.data.samples import StateRule
 from paintsundo.diffusion import KarrasDPMSolverScheduler
 from paintsundo.diffusion.stages import Stage
 from paintsundo.models import SingleFrameUNet
-from paintsundo.models.single_frame_unet import NO_OPERATION_STEP
+from paintsundo.models.single_frame_unet import NO_OPERATION_STEP, OperationEmbedding
 from paintsundo.training.bank import ProcessBank, operation_step_of, to_signed
 from paintsundo.training.batches import LatentGrid, LatentStates
 from paintsundo.training.diffusion import DiffusionModule, LossWeight
@@ -47,6 +53,9 @@ class SingleFrameModule(DiffusionModule):
         prediction_type: "epsilon" or "v_prediction".
         beta_start, beta_end, beta_schedule: of the noise ("linear" or "scaled_linear").
         zero_terminal_snr: rescale the noise so that the last timestep has no signal (needs v_prediction).
+        dynamic_scale: scale x0 by 1 … 0.7 over the first 400 timesteps, as the published multi-frame model.
+        operation_embedding: "added" (as published), "none" or "token" (`SingleFrameUNet`); as the network is without.
+        clip_skip: last layers of a given text encoder to leave out.
         positions: work positions per process at which latents are kept (resident data).
         variants: colour-channel orders per process (resident data).
         text_dropout, picture_dropout, step_dropout: shares of samples trained with the empty prompt, without the
@@ -76,6 +85,9 @@ class SingleFrameModule(DiffusionModule):
         beta_end: float = 0.020,
         beta_schedule: str = "linear",
         zero_terminal_snr: bool = False,
+        dynamic_scale: bool = False,
+        operation_embedding: OperationEmbedding | None = None,
+        clip_skip: int = 0,
         positions: int = 64,
         variants: int = 2,
         text_dropout: float = 0.1,
@@ -85,7 +97,7 @@ class SingleFrameModule(DiffusionModule):
         train_text_encoder: bool = False,
         start: str | None = None,
     ) -> None:
-        stage = Stage(beta_start, beta_end, beta_schedule, zero_terminal_snr, prediction_type, False)
+        stage = Stage(beta_start, beta_end, beta_schedule, zero_terminal_snr, prediction_type, dynamic_scale)
         super().__init__(stage, loss_weight, start)
         vae = (
             load_image_vae(Path(autoencoder) / "vae")
@@ -97,6 +109,7 @@ class SingleFrameModule(DiffusionModule):
         if tags is None and start == BUNDLED:  # its text encoder knows the words of its tagger
             tags = str(resolve(BUNDLED, "tagger") / TAGS_FILE)
         vocabulary = None if tags is None else read_vocabulary(tags)
+        self.clip_skip = clip_skip
         self._choose_text(text, text_encoder, vocabulary, tokenizer_size, Path(work_folder), train_text_encoder)
         self.prompts = Prompts(self.tokenizer, vocabulary)
         self.unet = self.component(
@@ -104,6 +117,8 @@ class SingleFrameModule(DiffusionModule):
             lambda: None if network is None else SingleFrameUNet(**network),
             "start=FOLDER or model.network is needed: there is no network to train",
         )
+        if operation_embedding is not None:
+            self.unet = self.unet.with_operation_embedding(operation_embedding)
         self.positions, self.variants = positions, variants
         self.dropouts = {"text": text_dropout, "picture": picture_dropout, "step": step_dropout}
         self.register_buffer("empty_ids", tokenize(self.tokenizer, [""])[0], persistent=False)
@@ -130,6 +145,7 @@ class SingleFrameModule(DiffusionModule):
             spellings = [prompt_from_tags([tag], [tag]) for tag in vocabulary or []]
             self.tokenizer = train_tokenizer(spellings * 2, tokenizer_size, work_folder / "tokenizer")
             encoder, trained = new_text_encoder(self.tokenizer, text or {}), True
+        encoder = without_last_layers(encoder, self.clip_skip)
         if trained:
             self.text_encoder = encoder.train().requires_grad_(True)
         else:
