@@ -6,7 +6,7 @@
   sets=[openmoji,fluent-flat,fluent-modern,noto,openclipart]
   files=200           of each set, chosen by the SHA-256 of their paths; reserved files among them, for this test only
   size=256            of the canvas
-  options={}          of the source, as in 'options={sketch: {plain: true}, outside: leave_out}'
+  options={}          of the source, as in 'options={steady: false, outside: leave_out}'
 
 Exact: the last state equals the file's own text through the renderer, every pixel. Steps: operation steps 999 to 0; a
 step is non-increasing when its state is not farther from the finished picture (L1) than the one before. Backtrack: the

@@ -137,11 +137,11 @@ FACE = (
 )
 
 
-def test_each_step_leads_towards_the_picture_unless_a_plain_sketch_is_wanted() -> None:
+def test_each_step_leads_towards_the_picture_unless_told_otherwise() -> None:
     text = OPEN + FACE + "</svg>"
     assert np.mean(np.diff(distances(text)) <= 0) >= 0.98
-    plain = np.diff(distances(text, look=Look(sketch=Sketch(plain=True))))
-    assert np.mean(plain <= 0) < 0.97
+    other = np.diff(distances(text, look=Look(steady=False)))
+    assert np.mean(other <= 0) < 0.97
 
 
 def test_a_sketch_of_strokes_is_not_wiped_away_before_they_are_drawn() -> None:

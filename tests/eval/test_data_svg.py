@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support import data_svg  # type: ignore[import-not-found]
 
-from paintsundo.data.svg import Look, Sketch, svg_process
+from paintsundo.data.svg import Look, svg_process
 from paintsundo.errors import UserError
 
 FACE = (
@@ -20,7 +20,7 @@ FACE = (
 
 
 def test_the_distance_at_every_step_is_that_of_the_state() -> None:
-    process = svg_process(FACE.encode("latin-1"), 64, look=Look(sketch=Sketch(plain=True)))
+    process = svg_process(FACE.encode("latin-1"), 64, look=Look(steady=False))
     found = data_svg.distances(process)
     assert found.shape == (1000,)
     for step in (999, 998, 700, 333, 10, 1, 0):
@@ -57,7 +57,7 @@ def test_a_table_of_a_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert row["refused"] == {"holds <script>": 1}
     assert row["steps"] >= data_svg.ASKED
     assert "1 × holds <script>" in capsys.readouterr().out
-    data_svg.main([f"output={tmp_path}/out", *arguments, "options={outside: leave_out, sketch: {plain: true}}"])
+    data_svg.main([f"output={tmp_path}/out", *arguments, "options={outside: leave_out, steady: false}"])
     row = json.loads((tmp_path / "out/svg.json").read_text())["rows"][0]
     assert (row["exact"], row["refused"]) == (2, {})
     assert row["steps"] < data_svg.ASKED

@@ -27,7 +27,7 @@ ORDERS = ("painter", "file")
 SKETCH_COLOUR = "#7598d8"
 SKETCH_WIDTH = 2.1 / 256
 SKETCH_APART, SKETCH_APART_FROM_INK = 0.018, 0.032  # lines closer to an earlier one, in canvas sides, are not drawn
-SKETCH_KEPT = 0.05  # a plain sketch farther than this from any ink, in canvas sides, stays until colour covers it
+SKETCH_KEPT = 0.05  # sketch farther than this from any ink, in canvas sides, stays when it is not steady
 BLOCKED_IN = 8  # colours of a picture that has no shapes
 LEAST_DRAWN = 0.01  # share of the canvas
 SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked in
@@ -41,15 +41,11 @@ class Sketch:
         colour: of the pencil, any CSS colour.
         width: of a line, as a share of the canvas side.
         smoothing: sigma along a line, as a share of the canvas side.
-        plain: lines of this very colour everywhere. Otherwise no channel gets darker than in the finished picture:
-            lines are tinted by what will cover them and do not show on paper that stays bare, so that each one is a
-            step towards the picture.
     """
 
     colour: str = SKETCH_COLOUR
     width: float = SKETCH_WIDTH
     smoothing: float = 3.0 / 256
-    plain: bool = False
 
 
 @dataclass
@@ -59,10 +55,16 @@ class Look:
     Attributes:
         stages: those to draw; what the others would have added comes with the last one.
         order: of areas and lines: "painter", large to small, then in reading order; "file", as the file has them.
+        steady: hardly a step leads away from the picture. No channel of a sketched line is darker than in the finished
+            picture, so it is tinted by what will cover it and does not show on paper that stays bare; lines are
+            covered, never wiped away, and show through the first flats; what is nearer to white than to a flat colour
+            is left bare. Otherwise the sketch is of one colour, cleaned away by ink and flats, and flats lie beneath
+            all details.
     """
 
     stages: tuple[str, ...] = STAGES
     order: str = "painter"
+    steady: bool = True
     sketch: Sketch = field(default_factory=Sketch)
 
 
@@ -175,7 +177,7 @@ class _Painter:
         """The lines on paper (H, W, 3)."""
         look = self.look.sketch
         drawn = draw_lines(lines, self.scene.shape, look.colour, look.width * self.size)
-        return drawn if look.plain else np.maximum(drawn, self.roles.final)
+        return np.maximum(drawn, self.roles.final) if self.look.steady else drawn
 
     def not_yet(self, regions: NDArray[np.int32], before: Picture, after: Picture) -> NDArray[np.bool_]:
         """Where (H, W) a stage would lead away from the finished picture, by connected regions of the numbered shapes:
@@ -188,6 +190,15 @@ class _Painter:
         away = np.bincount(parts.ravel(), gain.ravel()) < 0
         away[0] = False
         return np.asarray(away[parts])
+
+    def steady_flats(self, base: NDArray[np.int32], before: Picture, flats: Picture) -> Picture:
+        """Flats of the base shapes (H, W numbers) over what is there: light details are left bare, and the lines of
+        details show through.
+        """
+        covered = np.where(base == self.roles.numbers, 0, self.roles.numbers)
+        nothing = (base == 0) & (flats == 255).all(axis=2)
+        flats = np.where((nothing | self.not_yet(covered, before, flats))[..., None], before, flats)
+        return np.where((covered > 0)[..., None], np.minimum(flats, before), flats)
 
     def blocked_in(self) -> list[Draft]:
         """The finished picture after its few main colours."""
@@ -211,29 +222,23 @@ class _Painter:
             ink = self.scene.paint(self.roles.ink_paint, effects=False)
             marks = timeline.changed(white, ink)
             if marks.any():
-                if self.look.sketch.plain:
-                    far = ndimage.distance_transform_edt(~marks) > SKETCH_KEPT * self.size
-                    ink = np.where(far[..., None], canvas, ink)
-                else:  # colour will cover every line of it
-                    ink = np.minimum(canvas, ink)
+                far = ndimage.distance_transform_edt(~marks) > SKETCH_KEPT * self.size
+                ink = np.minimum(canvas, ink) if self.look.steady else np.where(far[..., None], canvas, ink)
                 drafts.append(Draft("ink", ink, strokes.line_order(self.ink_lines(), marks)))
         if self.roles.has_details() and "flats" in wanted:
             base = self.scene.topmost(lambda shape: (self.roles[shape].base,) * 2)
             flats = self.scene.paint(lambda shape: self.flat_paint(shape, details=False), effects=False)
-            before = drafts[-1].picture if drafts else white
-            covered = np.where(base == self.roles.numbers, 0, self.roles.numbers)
-            bare = (base == 0) & ~timeline.changed(white, flats)
-            flats = np.where((bare | self.not_yet(covered, before, flats))[..., None], before, flats)
-            if lines and not self.look.sketch.plain:  # the sketch of details shows through
-                flats = np.where((covered > 0)[..., None], np.minimum(flats, before), flats)
+            if self.look.steady:
+                flats = self.steady_flats(base, drafts[-1].picture if drafts else white, flats)
             drafts.append(self.painting("flats", flats, base))
         name = "details" if self.roles.has_details() else "flats"
         if name in wanted:
             flat = self.roles.final
             if self.roles.has_shading():
                 flat = self.scene.paint(lambda shape: self.flat_paint(shape, details=True), effects=False)
-                before = drafts[-1].picture if drafts else white
-                flat = np.where(self.not_yet(self.roles.numbers, before, flat)[..., None], before, flat)
+                if self.look.steady:
+                    before = drafts[-1].picture if drafts else white
+                    flat = np.where(self.not_yet(self.roles.numbers, before, flat)[..., None], before, flat)
             drafts.append(self.painting(name, flat, self.roles.numbers))
         last = self.painting("shading", self.roles.final, self.roles.all_numbers)
         if "shading" in wanted:

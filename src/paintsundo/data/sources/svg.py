@@ -29,6 +29,7 @@ class Options:
 
     stages: list[str] = field(default_factory=lambda: list(STAGES))
     order: str = "painter"
+    steady: bool = True
     sketch: Sketch = field(default_factory=Sketch)
     fonts: str = "system"
     outside: str = "refuse"
@@ -48,9 +49,9 @@ class SvgSource(Source):
 
     @property
     def look(self) -> Look:
-        sketch = self.options.sketch
-        plain = Sketch(sketch.colour, sketch.width, sketch.smoothing, sketch.plain)
-        return Look(tuple(stage for stage in STAGES if stage in self.options.stages), self.options.order, plain)
+        options = self.options
+        stages = tuple(stage for stage in STAGES if stage in options.stages)
+        return Look(stages, options.order, options.steady, options.sketch)
 
     @property
     def limits(self) -> Limits:
