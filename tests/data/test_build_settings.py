@@ -45,6 +45,15 @@ def test_build_yaml_is_the_schema(behaviours: str, engine: str) -> None:
         assert getattr(found, key) == defaults[key], key
 
 
+def test_help_explains_the_options_of_what_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "source=pictures", "engine=submitit", "--help"]) == 0
+    said = capsys.readouterr().out
+    for words in ("near_duplicates: null", "crops: ", "array_parallelism: ", "behaviours=none|published"):
+        assert words in said
+    assert main(["check", "--help"]) == 0
+    assert "usage" in capsys.readouterr().out
+
+
 def test_former_names_of_options(tmp_path: Path, landscape: np.ndarray) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(landscape).save(tmp_path / "in" / "hills.png")

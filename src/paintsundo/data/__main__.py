@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if words else 2
+    asks = {"-h", "--help", "help"} & set(words)
 
     def run() -> int:
         from paintsundo.data import commands
@@ -39,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known: dict[str, Callable[[Sequence[str]], int]] = commands.COMMANDS
         if words[0] not in known:
             raise UserError(f"unknown command {words[0]}; choose one of {', '.join(known)}")
+        if asks:
+            from paintsundo.data.making.help import help_text
+
+            print(help_text(words) if words[0] == "build" else USAGE)
+            return 0
         return known[words[0]](words[1:])
 
     return exit_code(run, memory_advice="workers=1 and a smaller size need less")
