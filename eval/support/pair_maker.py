@@ -80,7 +80,7 @@ class PairMaker:
 
     Args:
         options: of infer.py.
-        prompts: "tagger"; "record": the process' own tags, those the tagger knows; "empty". A `prompt` in the options
+        prompts: "tagger"; "record": the process' own tags as they stand; "empty". A `prompt` in the options
             goes before.
         own_size: pictures at the size of their process, or the nearest the models can do; otherwise the options' size.
     """

@@ -108,8 +108,9 @@ def _begin(folder: Path, settings: dict[str, Any]) -> None:
 def _measured(
     maker: Any, true: TrueProcess, parts: Sequence[str], baselines: bool, folder: Path, keep_films: bool
 ) -> dict[str, Any]:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    device = maker.set.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     made = maker.make(true, parts)
     figures: dict[str, Any] = {
         "subject": true.subject,
@@ -118,7 +119,7 @@ def _measured(
         "prompt": made.prompt,
         "ceilings": made.ceilings,
         "seconds": {part: round(seconds, 3) for part, seconds in made.seconds.items()},
-        "peak_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         "film": None,
         "calibration": None,
         "interpolation": None,
