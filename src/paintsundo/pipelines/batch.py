@@ -14,7 +14,7 @@ from paintsundo.errors import UserError
 from paintsundo.pipelines.inputs import Inputs, find_pictures
 from paintsundo.pipelines.job import Job, make_film, say
 from paintsundo.pipelines.model_set import ModelSet
-from paintsundo.pipelines.options import InferOptions
+from paintsundo.pipelines.options import InferOptions, KeyframeOptions, VideoOptions
 from paintsundo.pipelines.placement import choose_device
 from paintsundo.pipelines.run_folder import RunFolder, Settings
 
@@ -100,19 +100,29 @@ def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet
     runtime = {name: getattr(options.runtime, name) for name in ("device", "dtype", "seed_device")}
     lora = {"lora": models.hash_of("lora"), "lora_scale": options.models.lora_scale}
     keyframes = dataclasses.asdict(options.keyframes)
-    keyframes["operation_steps"] = sorted(set(options.keyframes.operation_steps))
+    keyframes["operation_steps"] = options.keyframes.steps()
     own = keyframes.pop("folder") is not None
     video = dataclasses.asdict(options.video)
     film = {"fps": video.pop("fps")}
-    # Neither changes what is computed.
-    del video["batch"], video["formats"]
+    # None of these changes what is computed, or it is in the steps already.
+    del video["batch"], video["formats"], keyframes["batch"], keyframes["placement"], keyframes["count"]
+    # Newer options are told where they are not as published, so that films made before they came are known again.
+    for settings, newer in ((keyframes, ("noise", "clip_skip")), (video, ("between", "clip_skip", "patch_positions"))):
+        published = KeyframeOptions() if settings is keyframes else VideoOptions()
+        for name in newer:
+            if settings[name] == getattr(published, name):
+                del settings[name]
     tagging = {"prompt": options.prompt, "tagger": models.hash_of("tagger"), **vars(options.tags)}
     if own:
         keyframes = {}
     else:
         keyframes |= {"single_frame": models.hash_of("single_frame"), **lora, **runtime}
+    if options.video.between == "model":
+        video |= {"multi_frame": models.hash_of("multi_frame"), **lora, **runtime}
+    else:
+        video = {"between": options.video.between}
     return {
         "keyframes": {"pictures": picture_hashes, **tagging, **keyframes},
-        "video": {**video, "multi_frame": models.hash_of("multi_frame"), **lora, **runtime},
+        "video": video,
         "film": film,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from paintsundo.pipelines.interpolation import (
     denoise_pairs,
     encode_conditions,
     join_clips,
+    join_keyframes,
 )
 from paintsundo.pipelines.keyframes import generate_keyframes
 from paintsundo.pipelines.options import (
@@ -88,6 +90,12 @@ class PaintsUndoPipeline(DiffusionPipeline):
         "keyframe_text_encoder",
         "keyframe_tokenizer",
         "tagger",
+        "video_unet",
+        "video_vae",
+        "video_text_encoder",
+        "video_tokenizer",
+        "image_encoder",
+        "image_projection",
     ]
 
     def __init__(
@@ -122,7 +130,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
             video_scheduler=video_scheduler,
             tagger=tagger,
         )
-        self.placement = Placement(video_unet.device, "high")
+        unet = keyframe_unet if video_unet is None else video_unet
+        self.placement = Placement(torch.device("cpu") if unet is None else unet.device, "high")
         self.keyframe_options = KeyframeOptions()
         self.video_options = VideoOptions()
         self.tag_options = TagOptions()
@@ -132,7 +141,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
     def from_pretrained(  # type: ignore[override]
         cls,
         single_frame: str | os.PathLike[str] | None = "bundled",
-        multi_frame: str | os.PathLike[str] = "bundled",
+        multi_frame: str | os.PathLike[str] | None = "bundled",
         tagger: str | os.PathLike[str] | None = "bundled",
         torch_dtype: torch.dtype | None = None,
         device: str | torch.device | None = None,
@@ -142,7 +151,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
 
         Args:
             single_frame, multi_frame, tagger: each "bundled", a folder in the official layout, or a hub id;
-                None leaves the keyframe model or the tagger out.
+                None leaves a model or the tagger out.
             torch_dtype: float32 on a CPU and float16 on a GPU by default.
             device: a GPU where there is one by default.
             options: sizes, steps, guidance, schedulers and where to compute; by default those that suit the
@@ -158,7 +167,9 @@ class PaintsUndoPipeline(DiffusionPipeline):
         placement = Placement(chosen, options.runtime.memory, options.runtime.seed_device)
         rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
         single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
-        multi = load_multi_frame(multi_frame, dtype, rest)
+        multi = None if multi_frame is None else load_multi_frame(multi_frame, dtype, rest)
+        if multi is not None and options.video.patch_positions is not None:
+            multi.image_encoder.set_patch_positions(options.video.patch_positions)
         keyframe_stage = trained_stage(single_frame, "single_frame")
         video_stage = trained_stage(multi_frame, "multi_frame")
         pipe = cls(
@@ -167,12 +178,12 @@ class PaintsUndoPipeline(DiffusionPipeline):
             keyframe_text_encoder=single and single.text_encoder,
             keyframe_tokenizer=single and single.tokenizer,
             keyframe_scheduler=build_scheduler(options.keyframes.scheduler, keyframe_stage),
-            video_unet=multi.unet,
-            video_vae=multi.vae,
-            video_text_encoder=multi.text_encoder,
-            video_tokenizer=multi.tokenizer,
-            image_encoder=multi.image_encoder,
-            image_projection=multi.image_projection,
+            video_unet=multi and multi.unet,
+            video_vae=multi and multi.vae,
+            video_text_encoder=multi and multi.text_encoder,
+            video_tokenizer=multi and multi.tokenizer,
+            image_encoder=multi and multi.image_encoder,
+            image_projection=multi and multi.image_projection,
             video_scheduler=build_scheduler(options.video.scheduler, video_stage),
             tagger=None if tagger is None else load_tagger(tagger),
         )
@@ -195,7 +206,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         """Write both models in the official layout, as `single_frame/` and `multi_frame/`."""
         if self.keyframe_unet is not None:
             self.single_frame.save(Path(folder) / "single_frame")
-        self.multi_frame.save(Path(folder) / "multi_frame")
+        if self.video_unet is not None:
+            self.multi_frame.save(Path(folder) / "multi_frame")
 
     def to(self, *args: Any, **kwargs: Any) -> PaintsUndoPipeline:
         """Move all networks, as in diffusers; from then on they stay on their device."""
@@ -250,6 +262,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         negative_prompt: str | None = None,
         seed: int | None = None,
         fit: str | None = None,
+        noise: str | None = None,
+        batch: int | None = None,
         callback_on_step_end: OnStepEnd | None = None,
     ) -> list[Image.Image]:
         """Generate the states of a drawing.
@@ -261,6 +275,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
             operation_steps: 0 (finished) … 999 (first stroke); sorted before use.
             height, width: of the keyframes, pixels.
             seed: of the one noise that all keyframes share.
+            noise: "same", or "independent": keyframe i draws from seed + i.
+            batch: keyframes computed together; does not change them.
             callback_on_step_end: as in diffusers; sees and may replace `latents`.
 
         Returns:
@@ -281,14 +297,18 @@ class PaintsUndoPipeline(DiffusionPipeline):
             negative_prompt=negative_prompt,
             seed=seed,
             fit=fit,
+            noise=noise,
+            batch=batch,
+            placement=None if operation_steps is None else "listed",
         )
         check_keyframes(options)
         check_keyframe_size(options.width, options.height, keyframe_multiple(self.keyframe_vae.config))
         picture = fit_picture(read_picture(image), options)
         if prompt is None:
             prompt = self.tag(image)
-        steps = sorted(set(options.operation_steps))
-        with self._progress("keyframes", _passes(self.keyframe_scheduler, options)) as bar:
+        steps = options.steps()
+        batches = math.ceil(len(steps) / (options.batch or len(steps)))
+        with self._progress("keyframes", batches * _passes(self.keyframe_scheduler, options)) as bar:
             states = generate_keyframes(
                 self.single_frame,
                 self.keyframe_scheduler,
@@ -301,6 +321,9 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 Guidance(options.guidance_scale, batched=self.batched_guidance),
                 options.seed,
                 self._on_step(bar, callback_on_step_end),
+                independent_noise=options.noise == "independent",
+                batch=options.batch,
+                clip_skip=options.clip_skip,
             )
         blank = np.full_like(picture, 255)
         return [Image.fromarray(state) for state in (picture, *states, blank)]
@@ -316,6 +339,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         attention_window: str | None = None,
         buckets: Sequence[Sequence[int]] | None = None,
         batch: int | None = None,
+        between: str | None = None,
         callback_on_step_end: OnStepEnd | None = None,
     ) -> np.ndarray:
         """Make the film between keyframes.
@@ -328,9 +352,10 @@ class PaintsUndoPipeline(DiffusionPipeline):
             attention_window: "none", "prv", "first" or "roll".
             buckets: [[height, width], …]; the one nearest to the first keyframe's shape is used for all.
             batch: pairs computed together; does not change the film.
+            between: "model", or "none" for a film of the keyframes alone, which needs no video model.
 
         Returns:
-            uint8 (N, H, W, 3), blank … finished; N = pairs × (frames of a clip - 1).
+            uint8 (N, H, W, 3), blank … finished; N = pairs × (frames of a clip - 1), or the number of keyframes.
 
         Raises:
             UserError: an impossible size or option, or fewer than two keyframes.
@@ -345,7 +370,11 @@ class PaintsUndoPipeline(DiffusionPipeline):
             attention_window=attention_window,
             buckets=None if buckets is None else [list(bucket) for bucket in buckets],
             batch=batch,
+            between=between,
         )
+        if options.between == "none":
+            check_video(options)
+            return join_keyframes(_arrays(keyframes))
         conditions = self.prepare_interpolation(keyframes, options)
         latents = dict(self.sample_clips(conditions, options, callback_on_step_end=callback_on_step_end))
         return join_clips([clip for _, clip in self.decode_clips(conditions, latents)])
@@ -377,10 +406,10 @@ class PaintsUndoPipeline(DiffusionPipeline):
     def prepare_interpolation(self, keyframes: Sequence[Picture], options: VideoOptions) -> InterpolationConditions:
         """Encode keyframes (finished … blank), each once, at the bucket's size."""
         check_video(options)
+        if self.video_unet is None:
+            raise UserError("the video model was left out when this pipeline was loaded")
         check_buckets(options.buckets, video_multiple(self.video_vae.config, self.video_unet.config))
-        if len(keyframes) < 2:
-            raise UserError(f"{len(keyframes)} keyframes: at least two are needed, the finished picture and a blank")
-        pictures = [np.asarray(read_picture(keyframe)) for keyframe in keyframes]
+        pictures = _arrays(keyframes)
         height, width = choose_bucket(pictures[0].shape[0], pictures[0].shape[1], options.buckets)
         with self._progress("reading keyframes", len(pictures)) as bar:
             return encode_conditions(
@@ -391,6 +420,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 options.negative_prompt,
                 self._video_guidance(options),
                 bar.update,
+                options.clip_skip,
             )
 
     @torch.no_grad()
@@ -493,6 +523,12 @@ def bucket_notice(keyframes: Sequence[Image.Image], options: VideoOptions) -> st
     notices = (crop_notice(np.asarray(keyframe), width, height) for keyframe in keyframes)
     notice = next((found for found in notices if found is not None), None)
     return None if notice is None else f"for the film, keyframes are {notice}"
+
+
+def _arrays(keyframes: Sequence[Picture]) -> list[np.ndarray]:
+    if len(keyframes) < 2:
+        raise UserError(f"{len(keyframes)} keyframes: at least two are needed, the finished picture and a blank")
+    return [np.asarray(read_picture(keyframe)) for keyframe in keyframes]
 
 
 def _passes(scheduler: Any, options: KeyframeOptions | VideoOptions) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paintsundo.checkpoints import MultiFrameComponents
-from paintsundo.conditioning.images import to_model, to_uint8
+from paintsundo.conditioning.images import crop_to, to_model, to_uint8
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
 from paintsundo.pipelines.noise import draw, streams
@@ -56,12 +56,13 @@ def encode_conditions(
     negative_prompt: str,
     guidance: Guidance,
     on_keyframe: Callable[[], None],
+    clip_skip: int = 0,
 ) -> InterpolationConditions:
     """Encode K keyframes, uint8 (H, W, 3) of one size, each exactly once."""
     device = placement.device
     with placement.using(parts.text_encoder):
         prompts = [prompt, negative_prompt] if guidance.active else [prompt]
-        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts)
+        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts, clip_skip)
 
     latents, hidden = [], []
     with placement.using(parts.vae):
@@ -186,6 +187,16 @@ def join_clips(clips: Sequence[np.ndarray]) -> np.ndarray:
     Each clip's last frame is the next clip's first and is left out, as published.
     """
     return np.concatenate([clip[:-1] for clip in clips])[::-1].copy()
+
+
+def join_keyframes(keyframes: Sequence[np.ndarray]) -> np.ndarray:
+    """Keyframes, given finished → blank, as a film (N, H, W, 3), blank → finished, at the size of the first.
+
+    With keyframes at many operation steps this is one long chain of the single-frame model.
+    """
+    height, width = keyframes[0].shape[:2]
+    fitted = [k if k.shape[:2] == (height, width) else crop_to(k, width, height) for k in keyframes]
+    return np.stack(fitted[::-1])
 
 
 def frame_positions(pair: int, pairs: int, frames: int) -> list[tuple[int, int]]:

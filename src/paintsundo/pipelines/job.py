@@ -17,7 +17,7 @@ from PIL import Image
 
 from paintsundo.conditioning.text import prompt_notice
 from paintsundo.pipelines.film import PaintsUndoPipeline, bucket_notice, fit_notice
-from paintsundo.pipelines.interpolation import frame_positions
+from paintsundo.pipelines.interpolation import frame_positions, join_keyframes
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.provenance import Provenance
@@ -122,8 +122,13 @@ def _make_keyframes(job: Job, prompt: str, options: InferOptions, models: ModelS
 
 def _make_frames(job: Job, options: InferOptions, models: ModelSet, provenance: Provenance) -> None:
     folder = job.folder
-    pipe = _pipe(job, models)
     keyframes = folder.saved_keyframes()
+    if options.video.between == "none":
+        with folder.making(folder.frames) as temporary:
+            for index, frame in enumerate(join_keyframes([np.asarray(keyframe) for keyframe in keyframes])):
+                write_png(temporary / f"{index:05d}.png", frame, provenance)
+        return
+    pipe = _pipe(job, models)
     notice = bucket_notice(keyframes, options.video)
     if notice is not None:
         say(f"{job.file}: {notice}")
@@ -174,7 +179,7 @@ def _record(
         "frames": frames,
         "seeds": {
             "keyframes": None if job.own_keyframes is not None else options.keyframes.seed,
-            "pairs": [options.video.seed + pair for pair in range(pairs)],
+            "pairs": [options.video.seed + pair for pair in range(pairs if options.video.between == "model" else 0)],
         },
         "configuration": models.configuration,
         "checkpoints": {

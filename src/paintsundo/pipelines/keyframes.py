@@ -30,6 +30,9 @@ def generate_keyframes(
     guidance: Guidance,
     seed: int,
     on_step: OnStep,
+    independent_noise: bool = False,
+    batch: int | None = None,
+    clip_skip: int = 0,
 ) -> list[np.ndarray]:
     """Generate the states of a drawing at the given operation steps.
 
@@ -37,6 +40,9 @@ def generate_keyframes(
         picture: the finished picture, uint8 (H, W, 3), sides multiples of the autoencoder's factor.
         operation_steps: 0 (finished) … 999 (first stroke), K of them.
         seed: of the one stream of noise, the same for every row.
+        independent_noise: row i draws from its own stream in place of that, seeded with seed + i.
+        batch: rows computed together, all without it; does not change the pictures.
+        clip_skip: last layers of the text encoder left out.
 
     Returns:
         K pictures, uint8 (H, W, 3), in the order of `operation_steps`.
@@ -44,26 +50,26 @@ def generate_keyframes(
     device = placement.device
     with placement.using(parts.text_encoder):
         prompts = [prompt, negative_prompt] if guidance.active else [prompt]
-        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts)
+        text = encode_prompts(parts.tokenizer, parts.text_encoder, prompts, clip_skip)
     with placement.using(parts.vae):
         condition = encode_picture(parts.vae, picture, device)
 
-    rows = len(operation_steps)
     # Equal seeds: every row sees the same noise, in the first draw and in those of a stochastic sampler.
-    generators = streams([seed] * rows, placement.noise_device)
-    noise = draw(generators, condition.shape[1:], device)
+    seeds = [seed + row * independent_noise for row in range(len(operation_steps))]
     dtype = parts.unet.dtype
 
     def predict(sample: Tensor, timestep: Tensor, **inputs: Tensor) -> Tensor:
         return parts.unet(sample.to(dtype), timestep, **inputs).sample
 
-    with placement.using(parts.unet):
-        latents = denoise(
+    def sample(first: int, rows: int) -> Tensor:
+        generators = streams(seeds[first : first + rows], placement.noise_device)
+        steps = list(operation_steps)[first : first + rows]
+        return denoise(
             scheduler,
-            noise,
+            draw(generators, condition.shape[1:], device),
             predict,
             shared={
-                "operation_steps": torch.as_tensor(list(operation_steps), device=device),
+                "operation_steps": torch.as_tensor(steps, device=device),
                 "concat_conds": condition.to(dtype).expand(rows, *condition.shape[1:]),
             },
             cond={"encoder_hidden_states": _row(text, 0, rows, dtype)},
@@ -73,6 +79,11 @@ def generate_keyframes(
             num_inference_steps=num_inference_steps,
             on_step=on_step,
         )
+
+    total = len(operation_steps)
+    together = total if batch is None else batch
+    with placement.using(parts.unet):
+        latents = torch.cat([sample(first, min(together, total - first)) for first in range(0, total, together)])
     with placement.using(parts.vae):
         return [decode_picture(parts.vae, row[None]) for row in latents]
 

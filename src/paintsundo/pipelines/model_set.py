@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashe
 from paintsundo.checkpoints.layout import component_configs
 from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.checkpoints.sources import resolve
+from paintsundo.conditioning.text import check_clip_skip
 from paintsundo.diffusion import build_scheduler
 from paintsundo.errors import UserError
 from paintsundo.pipelines.film import PaintsUndoPipeline
@@ -32,8 +34,10 @@ class ModelSet:
         self.options = options
         models = options.models
         self.own_keyframes = options.keyframes.folder is not None
-        self.folders = {"multi_frame": resolve(models.multi_frame, "multi_frame")}
-        # Own keyframes need no keyframe model, a given prompt needs no tagger.
+        # A film of keyframes alone needs no video model, own keyframes no keyframe model, a given prompt no tagger.
+        self.folders = {}
+        if options.video.between == "model":
+            self.folders["multi_frame"] = resolve(models.multi_frame, "multi_frame")
         if not self.own_keyframes:
             self.folders["single_frame"] = resolve(models.single_frame, "single_frame")
         if options.prompt is None:
@@ -52,12 +56,15 @@ class ModelSet:
         self._pipe: PaintsUndoPipeline | None = None
 
     def _check_sizes(self) -> None:
-        multi = component_configs(self.folders["multi_frame"], "multi_frame")
-        check_buckets(self.options.video.buckets, video_multiple(multi["vae"], multi["unet"]))
+        if "multi_frame" in self.folders:
+            multi = component_configs(self.folders["multi_frame"], "multi_frame")
+            check_buckets(self.options.video.buckets, video_multiple(multi["vae"], multi["unet"]))
+            _check_clip_skip("video", self.options.video.clip_skip, multi)
         if not self.own_keyframes:
             single = component_configs(self.folders["single_frame"], "single_frame")
             size = self.options.keyframes
             check_keyframe_size(size.width, size.height, keyframe_multiple(single["vae"]))
+            _check_clip_skip("keyframes", size.clip_skip, single)
 
     @property
     def hashes(self) -> dict[str, Any]:
@@ -105,10 +112,17 @@ class ModelSet:
         if self._pipe is None:
             self._pipe = PaintsUndoPipeline.from_pretrained(
                 single_frame=self.folders.get("single_frame"),
-                multi_frame=self.folders["multi_frame"],
+                multi_frame=self.folders.get("multi_frame"),
                 tagger=self.folders.get("tagger"),
                 options=self.options,
             )
             if not self.options.runtime.progress:
                 self._pipe.set_progress_bar_config(disable=True)
         return self._pipe
+
+
+def _check_clip_skip(stage: str, clip_skip: int, configs: Mapping[str, dict[str, Any]]) -> None:
+    try:
+        check_clip_skip(clip_skip, configs["text_encoder"].get("num_hidden_layers", 12))
+    except UserError as error:
+        raise UserError(f"{stage}.{error}") from None

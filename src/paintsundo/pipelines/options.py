@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paintsundo.errors import UserError
+from paintsundo.pipelines.keyframe_placement import PLACEMENTS, placed_steps
 
 NUM_TRAIN_TIMESTEPS = 1000
 LAST_OPERATION_STEP = 999
@@ -46,7 +47,18 @@ class KeyframeOptions:
     seed: int = 12345
     fit: str = "crop"
     folder: str | None = None
+    placement: str = "listed"
+    count: int = 6
+    noise: str = "same"
+    batch: int | None = None
+    clip_skip: int = 0
     scheduler: dict[str, Any] = field(default_factory=dict)
+
+    def steps(self) -> list[int]:
+        """The operation steps, ascending, each once: those listed, or those of the placement."""
+        if self.placement != "listed":
+            return placed_steps(self.placement, self.count)
+        return sorted(set(self.operation_steps))
 
 
 @dataclass
@@ -64,6 +76,9 @@ class VideoOptions:
     attention_window: str = "none"
     buckets: list[list[int]] = field(default_factory=lambda: [[320, 512], [384, 448], [448, 384], [512, 320]])
     batch: int = 1
+    between: str = "model"
+    clip_skip: int = 0
+    patch_positions: str | None = None
     formats: list[str] = field(default_factory=lambda: ["mp4"])
     scheduler: dict[str, Any] = field(default_factory=dict)
 
@@ -116,7 +131,14 @@ class InferOptions:
 
 def check_keyframes(options: KeyframeOptions) -> None:
     """Raise UserError for impossible keyframe options (sizes are checked against the models later)."""
-    if not options.operation_steps:
+    _one_of("keyframes.placement", options.placement, PLACEMENTS)
+    _one_of("keyframes.noise", options.noise, ("same", "independent"))
+    if options.batch is not None and options.batch < 1:
+        raise UserError(f"keyframes.batch is {options.batch}: at least one keyframe at a time, or null for all")
+    _clip_skip("keyframes.clip_skip", options.clip_skip)
+    if options.placement != "listed":
+        placed_steps(options.placement, options.count)
+    elif not options.operation_steps:
         raise UserError("keyframes.operation_steps is empty: at least one step from 0 to 999 is needed")
     for step in options.operation_steps:
         if not 0 <= step <= LAST_OPERATION_STEP:
@@ -135,6 +157,10 @@ def check_keyframes(options: KeyframeOptions) -> None:
 
 def check_video(options: VideoOptions) -> None:
     """Raise UserError for impossible video options (bucket sizes are checked against the models later)."""
+    _one_of("video.between", options.between, ("model", "none"))
+    _clip_skip("video.clip_skip", options.clip_skip)
+    if options.patch_positions is not None:
+        _one_of("video.patch_positions", options.patch_positions, ("nearest", "bilinear", "rotary"))
     _steps("video.num_inference_steps", options.num_inference_steps)
     _finite("video.guidance_scale", options.guidance_scale)
     if not 0 <= options.guidance_rescale <= 1:
@@ -161,6 +187,11 @@ def check_video(options: VideoOptions) -> None:
 def _steps(name: str, value: int) -> None:
     if not 1 <= value <= NUM_TRAIN_TIMESTEPS:
         raise UserError(f"{name} is {value}: from 1 to {NUM_TRAIN_TIMESTEPS} steps are possible")
+
+
+def _clip_skip(name: str, value: int) -> None:
+    if value < 0:
+        raise UserError(f"{name} is {value}: a number of layers is needed, from 0 up")
 
 
 def _finite(name: str, value: float) -> None:
