@@ -16,6 +16,7 @@ from paintsundo.data.layered.opening import embedded, opened
 FILES = Path(__file__).parent / "layered"
 DIFFERENT = {  # file: what the reader says, or nothing where only the comparison can tell
     "krita_filter_layer.kra": "filter layer 'invert'",
+    "krita_drawing.ora": None,  # Krita writes "source atop" for a clipped layer, and loses its blend mode
     "krita_mask_group.ora": None,  # Krita does not write the mask
     "gimp_grain-merge_half.psd": None,  # the format has no such mode: GIMP writes "normal"
 }

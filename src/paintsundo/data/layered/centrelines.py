@@ -73,12 +73,21 @@ def _followed(start: tuple[int, int], left: set[tuple[int, int]]) -> list[tuple[
 
 def line_keys(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
     """Order keys (H, W) of drawing the lines of a mask one by one, NaN elsewhere, and their mean width in pixels."""
+    keys = np.full(mask.shape, np.nan)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return keys, 1.0
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    keys[window], width = _keys(mask[window], mask.shape[0])
+    return keys, width
+
+
+def _keys(mask: NDArray[np.bool_], height: int) -> tuple[NDArray[np.float64], float]:
+    """The same within the rectangle that the lines fill, on a canvas of this height."""
     lines = centrelines(mask)
-    if not lines:
-        return np.full(mask.shape, np.nan), 1.0
     width = max(1.0, float(mask.sum()) / sum(len(line) for line in lines))
     lines = [strokes.canonical(line) if len(line) > 1 else line for line in _without_spurs(lines, mask, 2 * width)]
-    order = strokes.stroke_order(lines, [0] * len(lines), mask.shape[0])
+    order = strokes.stroke_order(lines, [0] * len(lines), height)
     return strokes.line_order([lines[k] for k in order], mask), width
 
 

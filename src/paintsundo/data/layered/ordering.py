@@ -83,5 +83,7 @@ def is_line_work(look: NDArray[np.uint8]) -> bool:
     if not 0.0003 < share < SPARSE:
         return False
     lightness = look[..., :3][mask].mean() / 255
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1][mask]
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    filled = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    depth = ndimage.distance_transform_edt(np.pad(filled, 1))[1:-1, 1:-1][filled]
     return lightness < DARK and 2 * float(np.quantile(depth, 0.9)) <= max(2.5, THIN * look.shape[0])
