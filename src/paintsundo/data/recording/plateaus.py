@@ -62,12 +62,16 @@ class Changes:
     colours: NDArray[np.uint8]
 
     @staticmethod
-    def joined(parts: list[Changes]) -> Changes:
-        """All of them by sample; those of one pixel stay in order."""
-        samples = np.concatenate([part.samples for part in parts])
-        order = np.argsort(samples, kind="stable")
-        pixels = np.concatenate([part.pixels for part in parts])[order]
-        return Changes(samples[order], pixels, np.concatenate([part.colours for part in parts])[order])
+    def concatenated(parts: Sequence[Changes]) -> Changes:
+        """All of them."""
+        return Changes(
+            *(np.concatenate([getattr(p, name) for p in parts]) for name in ("samples", "pixels", "colours"))
+        )
+
+    def ordered(self) -> Changes:
+        """By sample; those of one pixel stay in order."""
+        order = np.argsort(self.samples, kind="stable")
+        return Changes(self.samples[order], self.pixels[order], self.colours[order])
 
     def without(self, pixels: NDArray[np.bool_]) -> Changes:
         """Those of other pixels than the ones marked."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording import occluders
+from paintsundo.data.recording import beneath, occluders
 from paintsundo.data.recording.plateaus import Changes, Covers, Lab, Onsets, Rules, median5, plateaus, to_lab
 from paintsundo.data.recording.spool import Spool
 
@@ -70,6 +70,7 @@ class Timeline:
             again |= np.unpackbits(row, count=area).view(bool)
         self.masked = float(np.mean([np.unpackbits(row, count=area).mean() for row in mask]))
         parts = [part.without(again) for part in parts]
+        since = [part.samples for part in parts]
         for places, spool in self._places():
             own = again[places]
             if own.any():
@@ -78,7 +79,9 @@ class Timeline:
                     valid[sample] &= np.unpackbits(row, count=area)[places[own]] == 0
                 steady, _, _ = plateaus(lab, valid, first[places[own]], rules, returns=False)
                 parts.append(steady.changes(places[own]))
-        return self._shown(Changes.joined(parts))
+                since.append(beneath.hidden_since(parts[-1], places[own], valid))
+        dated = beneath.dated(Changes.concatenated(parts), np.concatenate(since), self.size[1])
+        return self._shown(dated.ordered())
 
     def _shown(self, changes: Changes) -> Iterator[Picture]:
         canvas = self.first.reshape(-1, 3).copy()

@@ -21,7 +21,12 @@ Matrix = NDArray[np.float64]  # (2, 3), pixels at the beginning -> pixels of a s
 
 EDGE = 30  # levels of contrast that make a pixel part of the drawing's structure
 NEAR = 20  # levels within which a pixel agrees with the model
-KEPT = 0.85  # share of the structure still in its place below which other views are tried
+FINE = 0.94  # share of the structure still in its place below which slight movements are looked for
+KEPT = 0.82  # share below which quite other views are, and nothing is learnt
+BETTER = 0.012  # by how much a slight movement must explain more
+RIM_KEPT = 0.85  # share of what lies just outside the canvas that looks as at the beginning
+RIM_CONTRAST = 0.7  # share of the border at which canvas and surroundings must differ for that to say anything
+RESTING = 6  # samples after a search in vain before the next
 GAIN = 0.12  # by how much another view must explain more
 GOOD = 0.55  # what a new view must explain at least
 LOST = 0.35  # structure still in its place below which, with LOST_COLOUR, a sample shows something else
@@ -93,90 +98,166 @@ class Tracker:
             colour = np.median(first[rim], axis=0)
             if (np.abs(first[rim] - colour).max(axis=1) <= NEAR).mean() > 0.7:
                 self.surround = colour.astype(np.uint8)
+        self.snapshot = first.copy()  # the model when the canvas was last in its first place
+        self.rim, self.edge = self._borders(first)
+        self.homes = [identity(), *list(self._turns())[:3]]
         self.views: list[Matrix] = [identity()]
         self.current = identity()
-        self._features: tuple[NDArray[np.intp], list[object]] | None = None
-        self.updates = 0
+        self._rest = 0  # samples for which no view is searched for thoroughly, after that was in vain
+        self._failed = 1.0  # what was explained then
+
+    def _borders(self, first: Picture) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_]]:
+        """Pixels just outside and just inside the canvas; no outside where it cannot be told from the inside."""
+        wide, narrow = (cv2.dilate(self.inside, np.ones((side, side), np.uint8)) > 0 for side in (13, 5))
+        deep, shallow = (cv2.erode(self.inside, np.ones((side, side), np.uint8)) > 0 for side in (13, 5))
+        rim, edge = wide & ~narrow, shallow & ~deep
+        if rim.sum() < 100 or self.surround is None:
+            return None, edge
+        away = np.abs(first[rim].astype(np.int16) - self.home.paper).max(axis=1) > NEAR
+        return (rim if away.mean() >= RIM_CONTRAST else None), edge
 
     def see(self, frame: Picture) -> View:
         """The view of the next sample; the model learns what is new in it."""
         low, high = _range(frame)
-        kept, colour = self._explained(frame, low, high, self.current)
-        if kept < KEPT:
-            best = self._best(frame, low, high, kept, colour)
-            if best is not None:
-                self.current, kept, colour = best
-        if kept < LOST and colour < LOST_COLOUR:
+        kept, _, colour = self._explained(frame, low, high, self.current)
+        home = self._rim_in_place(frame)
+        if home and not (self._is_home(self.current) and kept > FINE):
+            found = self._at_home(frame, low, high)
+            if found is not None and _worth(*found[1:]) > _worth(kept, colour) - GAIN:
+                self._adopt(found[0])
+                kept, colour = found[1:]
+        if kept < FINE:
+            near = self._near(frame, low, high, kept, colour)
+            if near is not None:
+                self._adopt(near[0])
+                kept, colour = near[1:]
+        settled = home and self._is_home(self.current) and kept >= LOST
+        if kept < KEPT and not settled:
+            far = self._far(frame, low, high, kept, colour)
+            if far is not None:
+                self._adopt(far[0])
+                kept, colour = far[1:]
+        at_home = self._is_home(self.current)
+        if not settled and (kept < (LOST if at_home else KEPT)) and (colour < LOST_COLOUR or not at_home):
             return View(self.current, kept, False)
         self._learn(frame)
+        if np.array_equal(self.current, identity()):
+            self.snapshot = self.model.copy()
         return View(self.current, kept, True)
 
-    def _best(
+    def _is_home(self, matrix: Matrix) -> bool:
+        """Whether the canvas lies where it lay at the beginning, mirrored or not."""
+        return any(np.allclose(matrix, other, atol=1e-6) for other in self.homes)
+
+    def _rim_in_place(self, frame: Picture) -> bool:
+        """Whether what is just outside the canvas looks as at the beginning, and what is just inside like canvas."""
+        if self.rim is None or self.surround is None:
+            return False
+        same = ~different(frame, self.background, NEAR)
+        if same[self.rim].mean() < RIM_KEPT:
+            return False
+        bare, known = (
+            (np.abs(picture[self.edge].astype(np.int16) - self.surround).max(axis=1) <= NEAR // 2).mean()
+            for picture in (frame, self.snapshot)
+        )
+        return bool(bare <= known + 0.3)
+
+    def _at_home(self, frame: Picture, low: Picture, high: Picture) -> tuple[Matrix, float, float] | None:
+        """The best of the views with the canvas in its first place, by the model as it was last seen there, or None."""
+        before = self.model
+        best: tuple[Matrix, float, float] | None = None
+        for model in (before, self.snapshot):
+            self.model = model
+            for matrix in self.homes if self._has_content() else self.homes[:1]:
+                recall, _, share = self._explained(frame, low, high, matrix)
+                if recall >= LOST and (best is None or _worth(recall, share) > _worth(*best[1:]) + BETTER):
+                    best, chosen = (matrix, recall, share), model
+        self.model = before if best is None else chosen.copy()
+        return best
+
+    def _adopt(self, matrix: Matrix) -> None:
+        self.current = matrix
+        if not any(matrix is known for known in self.views):
+            self.views = [*self.views[-REMEMBERED + 1 :], matrix]
+            if not any(np.array_equal(known, identity()) for known in self.views):
+                self.views[0] = identity()
+
+    def _near(
         self, frame: Picture, low: Picture, high: Picture, kept: float, colour: float
     ) -> tuple[Matrix, float, float] | None:
-        """A view that explains a sample better than that of before, and how well; None: there is none."""
-        for known in self.views[::-1]:
-            tried = self._explained(frame, low, high, known)
-            if tried[0] >= KEPT and self._worth(*tried) > self._worth(kept, colour):
-                return known, *tried
-        best = self._worth(kept, colour) + GAIN, self.current, kept, colour
+        """The view of before a little moved, or a known one, if it explains more."""
+        best: tuple[Matrix, float, float] | None = None
+        worth = _worth(kept, colour) + BETTER
+        known = self.views[::-1] if kept < KEPT else [identity()]
+        for matrix in known:
+            recall, _, share = self._explained(frame, low, high, matrix)
+            if _worth(recall, share) > worth and recall > GOOD:
+                best, worth = (matrix, recall, share), _worth(recall, share)
+        if best is not None and best[1] > FINE:
+            return best
+        matrix = self.current if best is None else best[0]
+        for _ in range(2):
+            moved_ = self.refined(frame, matrix)
+            if moved_ is None:
+                break
+            recall, _, share = self._explained(frame, low, high, moved_)
+            if _worth(recall, share) <= worth + BETTER:
+                break
+            best, worth, matrix = (moved_, recall, share), _worth(recall, share), moved_
+        return best
+
+    def _far(
+        self, frame: Picture, low: Picture, high: Picture, kept: float, colour: float
+    ) -> tuple[Matrix, float, float] | None:
+        """Quite another view that explains a sample much better than that of before; None: there is none."""
+        self._rest -= 1
+        if self._rest > 0 and kept >= self._failed - GAIN:
+            return None
+        best: tuple[Matrix, float, float] | None = None
+        worth = _worth(kept, colour) + GAIN
         for matrix in self._proposals(frame):
-            tried = self._explained(frame, low, high, matrix)
-            worth = self._worth(*tried)
-            if worth > best[0] and tried[0] >= GOOD:
-                best = worth, matrix, *tried
+            recall, precision, share = self._explained(frame, low, high, matrix)
+            structure = 0.5 * (recall + precision)
+            if _worth(structure, share) > worth and structure >= GOOD:
+                best, worth = (matrix, recall, share), _worth(structure, share)
             if worth > ENOUGH:
                 break
-        if best[1] is self.current:
-            return None
-        self.views = [*self.views[-REMEMBERED + 1 :], best[1]]
-        if not any(np.array_equal(known, identity()) for known in self.views):
-            self.views[0] = identity()
-        return best[1:]
+        self._rest, self._failed = (RESTING, kept) if best is None else (0, 1.0)
+        return best
 
-    @staticmethod
-    def _worth(kept: float, colour: float) -> float:
-        return 0.7 * kept + 0.3 * colour
-
-    def _explained(self, frame: Picture, low: Picture, high: Picture, matrix: Matrix) -> tuple[float, float]:
-        """Shares 0 ... 1 of the structure, and of all the canvas, that this view explains."""
+    def _explained(self, frame: Picture, low: Picture, high: Picture, matrix: Matrix) -> tuple[float, float, float]:
+        """Shares 0 ... 1 that this view explains: of the model's structure, of the frame's, of all the canvas."""
         shown = cv2.warpAffine(self.model, matrix, self.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         foot = cv2.warpAffine(self.around, matrix, self.size, flags=cv2.INTER_NEAREST) > 0
         screen = (self.inside == 0) & ~different(frame, self.background, NEAR)  # the program's window, on top
         counted = foot & ~screen
         bare = (self.inside > 0) & ~foot  # of the canvas' first place: its surroundings show
-        total = int(counted.sum()) + int(bare.sum())
-        if int(counted.sum()) < 0.02 * int((self.inside > 0).sum()):
-            return 0.0, 0.0
+        seen = cv2.countNonZero(counted.view(np.uint8))
+        if seen < 0.02 * cv2.countNonZero(self.inside):
+            return 0.0, 0.0, 0.0
         shown_low, shown_high = _range(shown)
-        wrong = _outside(shown, low, high) | _outside(frame, shown_low, shown_high)
-        edges = (_strong(shown_low, shown_high) | _strong(low, high)) & counted
-        mine = _strong(shown_low, shown_high) & counted
-        bad_bare = 0
+        wrong = (_outside(shown, low, high) | _outside(frame, shown_low, shown_high)) & counted
+        mine, theirs = _strong(shown_low, shown_high) & counted, _strong(low, high) & counted
+        total, bad = seen, cv2.countNonZero(wrong.view(np.uint8))
         if self.surround is not None and bare.any():
-            bad_bare = int((np.abs(frame[bare].astype(np.int16) - self.surround).max(axis=1) > NEAR).sum())
-        colour = 1 - (int((wrong & counted).sum()) + bad_bare) / max(1, total)
-        if int(mine.sum()) < 30:
-            return colour, colour
-        recall = 1 - float((wrong & mine).sum()) / float(mine.sum())
-        precision = 1 - float((wrong & edges).sum()) / float(edges.sum())
-        if np.array_equal(matrix, self.current):
-            return recall, colour  # what was drawn anew speaks not against the view of before
-        return 0.5 * (recall + precision), colour
+            total += cv2.countNonZero(bare.view(np.uint8))
+            bad += int((np.abs(frame[bare].astype(np.int16) - self.surround).max(axis=1) > NEAR).sum())
+        colour = 1 - bad / max(1, total)
+        found = [
+            1 - cv2.countNonZero((wrong & edges).view(np.uint8)) / max(1, cv2.countNonZero(edges.view(np.uint8)))
+            for edges in (mine, mine | theirs)
+        ]
+        if cv2.countNonZero(mine.view(np.uint8)) < 30:
+            return colour, colour, colour
+        return found[0], found[1], colour
 
     def _proposals(self, frame: Picture) -> Iterator[Matrix]:
         """Views that may explain a sample."""
-        refined = self.refined(frame, self.current)
-        if refined is not None:
-            yield refined
-        aligned = self._aligned(frame)
-        if aligned is not None:
-            yield aligned
         if not self._has_content():
+            aligned = self._aligned(frame)
+            if aligned is not None:
+                yield aligned
             return
-        for base in (self.current, identity()):
-            for turn in self._turns():
-                yield compose(base, turn)
         for matrix in self._matched(frame):
             yield matrix
             better = self.refined(frame, matrix)
@@ -185,6 +266,9 @@ class Tracker:
                 again = self.refined(frame, better)
                 if again is not None:
                     yield again
+        for base in (self.current, identity()):
+            for turn in self._turns():
+                yield compose(base, turn)
 
     def _has_content(self) -> bool:
         inner = cv2.erode(self.inside, np.ones((9, 9), np.uint8)) > 0
@@ -330,6 +414,10 @@ def _outside(picture: Picture, low: Picture, high: Picture) -> NDArray[np.bool_]
 
 def _strong(low: Picture, high: Picture) -> NDArray[np.bool_]:
     return np.asarray(cv2.inRange(cv2.subtract(high, low), (0, 0, 0), (EDGE, EDGE, EDGE)) == 0)
+
+
+def _worth(structure: float, colour: float) -> float:
+    return 0.7 * structure + 0.3 * colour
 
 
 def track(frames: Spool, home: Home) -> tuple[list[View], NDArray[np.uint8]]:
