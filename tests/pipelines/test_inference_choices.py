@@ -14,8 +14,9 @@ from paintsundo.checkpoints.text_encoders import without_last_layers
 from paintsundo.conditioning import encode_prompts
 from paintsundo.errors import UserError
 from paintsundo.pipelines.command import main
+from paintsundo.pipelines.film import default_options
 from paintsundo.pipelines.keyframe_placement import placed_steps
-from paintsundo.pipelines.options import KeyframeOptions
+from paintsundo.pipelines.options import KeyframeOptions, NoiseOptions
 from tiny_models import TINY, arguments, drawing, pictures
 
 
@@ -114,7 +115,7 @@ def test_published_settings_are_recorded_as_before(picture: Path, tmp_path: Path
     """Films that were made before these options came are known again; other values are other films."""
     assert main(arguments(picture, tmp_path / "out", "prompt=x")) == 0
     settings = json.loads((tmp_path / "out" / "picture" / "run.json").read_text())["settings"]
-    newer = {"noise", "clip_skip", "between", "patch_positions", "placement", "count", "batch"}
+    newer = {"noise", "clip_skip", "between", "patch_positions", "noise_schedule", "placement", "count", "batch"}
     assert not newer & {*settings["keyframes"], *settings["video"]}
     assert main(arguments(picture, tmp_path / "out", "prompt=x", "keyframes.noise=independent")) == 2
     changed = arguments(picture, tmp_path / "other", "prompt=x", "video.patch_positions=bilinear")
@@ -133,6 +134,9 @@ def test_published_settings_are_recorded_as_before(picture: Path, tmp_path: Path
         ("keyframes.clip_skip=99", "keyframes.clip_skip is 99: this text encoder has"),
         ("video.clip_skip=99", "video.clip_skip is 99: this text encoder has"),
         ("video.between=fade", "choose from model, none"),
+        ("video.noise_schedule.beta_schedule=cosine", "beta_schedule must be linear or scaled_linear"),
+        ("keyframes.noise_schedule.beta_start=0.5", "0 < start < end < 1"),
+        ("keyframes.noise_schedule.zero_terminal_snr=true", "cannot be sampled at zero terminal SNR"),
         ("video.patch_positions=cubic", "choose from nearest, bilinear, rotary"),
     ],
 )
@@ -150,3 +154,13 @@ def test_an_impossible_count_is_told(picture: Path, tmp_path: Path, capsys: pyte
     given = ["keyframes.placement=uniform", "keyframes.count=0"]
     assert main(arguments(picture, tmp_path / "out", *given)) == 2
     assert "keyframes.count is 0" in capsys.readouterr().err
+
+
+def test_a_sampler_can_be_told_other_noise_than_the_model_was_trained_on(checkpoint: Path) -> None:
+    options = default_options("official")
+    options.video.noise_schedule = NoiseOptions(dynamic_scale=False, zero_terminal_snr=False)
+    options.keyframes.noise_schedule = NoiseOptions(beta_schedule="scaled_linear", beta_end=0.012)
+    pipe = PaintsUndoPipeline.from_pretrained(checkpoint, checkpoint, None, device="cpu", options=options)
+    assert not pipe.video_scheduler.config.dynamic_scale
+    assert float(pipe.video_scheduler.alphas_cumprod[-1]) > 0
+    assert torch.equal(pipe.keyframe_scheduler.alphas_cumprod, pipe.video_scheduler.alphas_cumprod)

@@ -107,10 +107,11 @@ def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet
     # None of these changes what is computed, or it is in the steps already.
     del video["batch"], video["formats"], keyframes["batch"], keyframes["placement"], keyframes["count"]
     # Newer options are told where they are not as published, so that films made before they came are known again.
-    for settings, newer in ((keyframes, ("noise", "clip_skip")), (video, ("between", "clip_skip", "patch_positions"))):
-        published = KeyframeOptions() if settings is keyframes else VideoOptions()
+    both = ("clip_skip", "noise_schedule")
+    for settings, newer in ((keyframes, ("noise", *both)), (video, ("between", "patch_positions", *both))):
+        published = dataclasses.asdict(KeyframeOptions() if settings is keyframes else VideoOptions())
         for name in newer:
-            if settings[name] == getattr(published, name):
+            if settings[name] == published[name]:
                 del settings[name]
     tagging = {"prompt": options.prompt, "tagger": models.hash_of("tagger"), **vars(options.tags)}
     if own:

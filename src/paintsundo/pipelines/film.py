@@ -170,8 +170,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
         multi = None if multi_frame is None else load_multi_frame(multi_frame, dtype, rest)
         if multi is not None and options.video.patch_positions is not None:
             multi.image_encoder.set_patch_positions(options.video.patch_positions)
-        keyframe_stage = trained_stage(single_frame, "single_frame")
-        video_stage = trained_stage(multi_frame, "multi_frame")
+        keyframe_stage = options.keyframes.noise_schedule.applied_to(trained_stage(single_frame, "single_frame"))
+        video_stage = options.video.noise_schedule.applied_to(trained_stage(multi_frame, "multi_frame"))
         pipe = cls(
             keyframe_unet=single and single.unet,
             keyframe_vae=single and single.vae,

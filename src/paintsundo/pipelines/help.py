@@ -83,9 +83,10 @@ def _meanings(explained: Mapping[str, str]) -> dict[str, str]:
     for prefix, file in explained.items():
         group = ""
         for line in (config_directory() / f"{file}.yaml").read_text(encoding="utf-8").splitlines():
-            if opened := re.match(r"(\w+):\s*$", line):
+            if opened := re.match(r"(\w+):\s*(?:#.*)?$", line):
                 group = opened[1] + "."
             commented = re.match(r"(\s*)(\w+): .*?# (.*)$", line)
             if commented:
-                found[(prefix or (group if commented[1] else "")) + commented[2]] = commented[3]
+                inner = group if commented[1] and group != prefix else ""
+                found[prefix + inner + commented[2]] = commented[3]
     return found

@@ -49,6 +49,7 @@ class ModelSet:
             chosen = getattr(options, stage)
             trained = trained_stage(self.folders.get(kind), kind)
             try:
+                trained = chosen.noise_schedule.applied_to(trained)
                 build_scheduler(chosen.scheduler, trained).set_timesteps(chosen.num_inference_steps)
             except (TypeError, ValueError) as error:
                 raise UserError(f"{stage}.scheduler: {one_line(error)}") from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from paintsundo.errors import UserError
 from paintsundo.pipelines.keyframe_placement import PLACEMENTS, placed_steps
+
+if TYPE_CHECKING:
+    from paintsundo.diffusion.stages import Stage
 
 NUM_TRAIN_TIMESTEPS = 1000
 LAST_OPERATION_STEP = 999
@@ -35,6 +39,37 @@ class TagOptions:
 
 
 @dataclass
+class NoiseOptions:
+    """What a sampler is told of the noise a model was trained on; null is what its checkpoint says."""
+
+    beta_start: float | None = None
+    beta_end: float | None = None
+    beta_schedule: str | None = None
+    zero_terminal_snr: bool | None = None
+    dynamic_scale: bool | None = None
+
+    def applied_to(self, stage: Stage) -> Stage:
+        """The stage with what is not null in place of its own.
+
+        Raises:
+            UserError: the result is impossible.
+        """
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if not given:
+            return stage
+        if "zero_terminal_snr" in given:
+            given["rescale_betas_zero_snr"] = given.pop("zero_terminal_snr")
+        changed = dataclasses.replace(stage, **given)
+        if not 0 < changed.beta_start < changed.beta_end < 1:
+            raise UserError(
+                f"beta_start={changed.beta_start} and beta_end={changed.beta_end}: 0 < start < end < 1 is needed"
+            )
+        if changed.rescale_betas_zero_snr and changed.prediction_type == "epsilon":
+            raise UserError("a model that predicts noise cannot be sampled at zero terminal SNR")
+        return changed
+
+
+@dataclass
 class KeyframeOptions:
     """The single-frame stage. Sizes in pixels; operation steps 0 (finished) … 999 (first stroke)."""
 
@@ -52,6 +87,7 @@ class KeyframeOptions:
     noise: str = "same"
     batch: int | None = None
     clip_skip: int = 0
+    noise_schedule: NoiseOptions = field(default_factory=NoiseOptions)
     scheduler: dict[str, Any] = field(default_factory=dict)
 
     def steps(self) -> list[int]:
@@ -79,6 +115,7 @@ class VideoOptions:
     between: str = "model"
     clip_skip: int = 0
     patch_positions: str | None = None
+    noise_schedule: NoiseOptions = field(default_factory=NoiseOptions)
     formats: list[str] = field(default_factory=lambda: ["mp4"])
     scheduler: dict[str, Any] = field(default_factory=dict)
 
