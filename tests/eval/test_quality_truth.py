@@ -1,5 +1,5 @@
 """True processes pass every measure and every null baseline fails one, by a margin. No limit was chosen on these
-pictures: they are made here, and examples/ was not looked at."""
+pictures: the scenes are made here, and of the two from examples/ no figure was seen before the limits were set."""
 
 import random
 from pathlib import Path
@@ -41,7 +41,7 @@ def scene(seed: int) -> bytes:
 def processes():
     for seed in SEEDS:
         yield f"scene {seed}", "svg", Item(f"{seed}.svg", scene(seed), {"subject": str(seed), "source": f"test/{seed}"})
-    for name in ("boat.png", "cat.jpg"):
+    for name in ("boat.png", "astronaut.jpg"):
         yield name, "pictures", Item(name, EXAMPLES / name, {"subject": name, "source": f"examples/{name}"})
 
 
