@@ -45,7 +45,7 @@ def start(source: Path, output: Path, wait: float) -> subprocess.Popen:
 PLACES = ("*", ".building/outcomes/*/0*", "*.tar", ".building/looks/*")  # where something new appears in time
 
 
-@pytest.mark.parametrize("group", [False, True])
+@pytest.mark.parametrize("group", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_builds_end_with_the_bytes_of_an_undisturbed_one(tmp_path: Path, group: bool) -> None:
     write_texts(tmp_path / "in", 34, spoiled="bad", wide_twice="5")
     wait = 0.04

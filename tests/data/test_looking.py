@@ -84,6 +84,16 @@ def test_inputs_without_tags_get_those_of_the_tagger(tmp_path: Path, landscape: 
     assert len(manifest["settings"]["tagger"]) == 64  # by what it holds, not by where it lies
 
 
+def test_sources_without_previews_are_tagged_when_they_are_drawn(tmp_path: Path) -> None:
+    write_texts(tmp_path / "in", 2)
+    blind = {"name": NAME, "blind": True}
+    settings = BuildSettings(blind, str(tmp_path / "in"), str(tmp_path / "set"), size=64, workers=0, tagger="bundled")
+    build(settings, progress=False)
+    tagger = Tagger.from_pretrained(tagger_folder("bundled"), threads=1)
+    for process in shards.read_processes(tmp_path / "set"):
+        assert [process.tags] == [tuple(tags) for tags in tagger.tags_of([process.finished])]
+
+
 def test_batches_of_the_tagger_are_as_single_pictures() -> None:
     class Session:
         """Gives the mean of each channel; takes any number of pictures."""

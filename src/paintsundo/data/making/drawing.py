@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from types import FrameType
 
 import cv2
@@ -20,6 +21,7 @@ from paintsundo.data.making.folder import Folder
 from paintsundo.data.making.jobs import Job, seed_of
 from paintsundo.data.making.outcomes import Outcome
 from paintsundo.data.making.settings import BuildSettings
+from paintsundo.data.making.tagging import tags_of
 from paintsundo.data.making.tally import facts_of
 from paintsundo.data.process import DrawingProcess
 from paintsundo.data.source import Source, Unusable
@@ -101,6 +103,8 @@ class Drawer:
             from paintsundo.data.behaviours import apply
 
             process = apply(process, options, seed_of(self.settings.seed, job.name, "behaviours"))
+        if self.settings.tagger != "none" and not process.tags:  # of a source that knows its picture only now
+            process = replace(process, tags=tuple(tags_of(self.settings.tagger, [process.finished])[0]))
         return process
 
     def _collage(self, source: Source, job: Job) -> DrawingProcess:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from paintsundo.data.making.engines import workers_of
 from paintsundo.data.making.folder import Folder, write
 from paintsundo.data.making.near_duplicates import NearDuplicates, perceptual_hash
 from paintsundo.data.making.plan import Inputs
-from paintsundo.data.making.settings import BuildSettings, tagger_folder
+from paintsundo.data.making.settings import BuildSettings
+from paintsundo.data.making.tagging import tags_of
 from paintsundo.data.source import Item
 
 CHUNK = 32  # items looked at together, and tagged in one batch
@@ -44,13 +44,6 @@ class _Looker:
         self.settings = settings
         keep_small(settings.memory_gb)
 
-    @cached_property
-    def tagger(self) -> Any:
-        """Loaded when the first input without tags comes."""
-        from paintsundo.conditioning.tagger import Tagger
-
-        return Tagger.from_pretrained(tagger_folder(self.settings.tagger), threads=1)
-
     def preview(self, part: int, item: Item) -> NDArray[np.uint8] | None:
         """The finished picture; None where it is not known or the input is unusable: drawing it will say why."""
         source = self.settings.parts[part].source
@@ -68,10 +61,9 @@ class _Looker:
             for look, picture in zip(looks, pictures, strict=True):
                 look["hash"] = None if picture is None else f"{perceptual_hash(picture):016x}"
         if self.settings.tagger != "none":
-            wanted = [
-                k for k, item in enumerate(chunk.items) if not item.record.get("tags") and pictures[k] is not None
-            ]
-            for k, tags in zip(wanted, self.tagger.tags_of([pictures[k] for k in wanted]), strict=True):
+            known = [bool(item.record.get("tags")) for item in chunk.items]
+            wanted = {k: picture for k, picture in enumerate(pictures) if picture is not None and not known[k]}
+            for k, tags in zip(wanted, tags_of(self.settings.tagger, list(wanted.values())), strict=True):
                 looks[k]["tags"] = tags
         return looks
 
