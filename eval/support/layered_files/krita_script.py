@@ -43,6 +43,7 @@ def build(document, parent, node, pictures, originals):
         selection.select(0, 0, document.width(), document.height(), 255)
         made = document.createFillLayer(node["name"], "color", info, selection)
         parent.addChildNode(made, None)
+        settle()
     elif kind == "clone":
         made = document.createCloneLayer(node["name"], originals[node["of"]])
         parent.addChildNode(made, None)
@@ -74,6 +75,15 @@ def build(document, parent, node, pictures, originals):
 TO_BE_MASK = "to be a transparency mask"
 
 
+def settle():
+    """Shapes and fills are painted when events are handled."""
+    from PyQt5.QtWidgets import QApplication
+
+    for _ in range(10):
+        QApplication.processEvents()
+        time.sleep(0.1)
+
+
 def through_file(document, path):
     """Scripts of Krita 5.1 cannot add transparency masks, nor shapes without a window: filter masks are renamed and
     shapes put in, in a file that Krita then reads."""
@@ -94,11 +104,7 @@ def through_file(document, path):
             new.writestr(name, SHAPES if name.endswith("content.svg") else data)
     found = Krita.instance().openDocument(changed)
     found.setBatchmode(True)
-    from PyQt5.QtWidgets import QApplication
-
-    for _ in range(10):  # shapes are painted when events are handled
-        QApplication.processEvents()
-        time.sleep(0.1)
+    settle()
     found.refreshProjection()
     found.waitForDone()
     os.unlink(path)

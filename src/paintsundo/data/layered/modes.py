@@ -18,6 +18,7 @@ Weights = tuple[float, float, float]
 
 LUMA: Weights = (0.299, 0.587, 0.114)
 PHOTOSHOP_LUMA: Weights = (0.3, 0.59, 0.11)
+GIMP_LUMINANCE: Weights = (0.22248840, 0.71690369, 0.06060791)
 _TINY = 1e-6
 _HALF = 127.5 / 255
 
@@ -112,6 +113,26 @@ def subtract_unbounded(s: Values, b: Values) -> Values:
     return b - s
 
 
+def linear_burn_unbounded(s: Values, b: Values) -> Values:
+    return s + b - 1
+
+
+def linear_light_unbounded(s: Values, b: Values) -> Values:
+    return b + 2 * s - 1
+
+
+def divide_unbounded(s: Values, b: Values) -> Values:
+    return np.where(b > _TINY, b / np.maximum(s, _TINY), 0)
+
+
+def color_dodge_unbounded(s: Values, b: Values) -> Values:
+    return divide_unbounded(1 - s, b)
+
+
+def color_burn_unbounded(s: Values, b: Values) -> Values:
+    return 1 - divide_unbounded(s, 1 - b)
+
+
 def subtract(s: Values, b: Values) -> Values:
     return _clipped(b - s)
 
@@ -145,6 +166,11 @@ def pin_light(s: Values, b: Values) -> Values:
 def hard_mix(s: Values, b: Values) -> Values:
     """Photoshop's: every channel on or off."""
     return np.asarray(s + b > 1, np.float32)
+
+
+def hard_mix_inclusive(s: Values, b: Values) -> Values:
+    """GIMP's: on where both make white exactly, too."""
+    return np.asarray(s + b >= 1 - 1e-4, np.float32)
 
 
 def hard_mix_soft(s: Values, b: Values) -> Values:
@@ -236,6 +262,7 @@ Measure = Callable[[Values], Values]
 MODELS: Mapping[str, tuple[Measure, Measure]] = {  # lightness, saturation
     "hsy": (partial(_luma, LUMA), _chroma),
     "photoshop": (partial(_luma, PHOTOSHOP_LUMA), _chroma),
+    "gimp": (partial(_luma, GIMP_LUMINANCE), _chroma),
     "hsi": (_mean, _saturation_hsi),
     "hsl": (_middle, _saturation_hsl),
     "hsv": (_value, _saturation_hsv),
@@ -316,17 +343,16 @@ def gimp_hue(s: Values, b: Values) -> Values:
 
 
 def gimp_saturation(s: Values, b: Values) -> Values:
+    """Saturation of the source (HSV); greys stay."""
     high = _value(b)
-    return np.where(
-        _chroma(b) > _TINY, _from_hue(_to_hue(b), high * (1 - _saturation_hsv(s)), high), _grey_saturated(s, b)
-    )
+    return np.where(_chroma(b) > _TINY, _from_hue(_to_hue(b), high * (1 - _saturation_hsv(s)), high), b)
 
 
-def _grey_saturated(s: Values, b: Values) -> Values:
-    """GIMP gives a grey backdrop, whose hue counts as red, the saturation of the source."""
+def gimp_saturation_legacy(s: Values, b: Values) -> Values:
+    """The same, but the hue of a grey counts as red."""
     high = _value(b)
     low = high * (1 - _saturation_hsv(s))
-    return np.concatenate([high, low, low], axis=-1)
+    return np.where(_chroma(b) > _TINY, _from_hue(_to_hue(b), low, high), np.concatenate([high, low, low], axis=-1))
 
 
 def gimp_value(s: Values, b: Values) -> Values:

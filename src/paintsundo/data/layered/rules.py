@@ -45,8 +45,24 @@ class Blend:
 
 
 _KINDS = {
-    "dark": (modes.multiply, modes.color_burn, modes.linear_burn, modes.darken, modes.subtract),
-    "light": (modes.screen, modes.color_dodge, modes.color_dodge_white, modes.addition, modes.lighten),
+    "dark": (
+        modes.color_burn_unbounded,
+        modes.subtract_unbounded,
+        modes.multiply,
+        modes.color_burn,
+        modes.linear_burn,
+        modes.darken,
+        modes.subtract,
+    ),
+    "light": (
+        modes.color_dodge_unbounded,
+        modes.addition_unbounded,
+        modes.screen,
+        modes.color_dodge,
+        modes.color_dodge_white,
+        modes.addition,
+        modes.lighten,
+    ),
     "contrast": (modes.overlay, modes.hard_light, modes.soft_light, modes.soft_light_svg, modes.soft_light_gimp),
     "normal": (modes.normal,),
 }
@@ -202,7 +218,7 @@ _GIMP: Mapping[str, BlendFunction] = {
 }
 GIMP_LEGACY: Mapping[str, Blend] = {
     name: blend if blend.plain else replace(blend, alpha="gimp")
-    for name, blend in _table({**_GIMP, "over": modes.soft_light_gimp}).items()
+    for name, blend in _table({**_GIMP, "over": modes.soft_light_gimp, "sat ": modes.gimp_saturation_legacy}).items()
 }
 _OF_LIGHT = ("mul ", "lddg", "fsub", "fdiv")
 GIMP: Mapping[str, Blend] = {
@@ -211,12 +227,17 @@ GIMP: Mapping[str, Blend] = {
         {
             **_GIMP,
             "lddg": modes.addition_unbounded,
+            "fdiv": modes.divide_unbounded,
+            "div ": modes.color_dodge_unbounded,
+            "idiv": modes.color_burn_unbounded,
             "fsub": modes.subtract_unbounded,
-            "lbrn": modes.linear_burn,
+            "lbrn": modes.linear_burn_unbounded,
+            "dkCl": partial(modes.darker_color, "gimp"),
+            "lgCl": partial(modes.lighter_color, "gimp"),
             "vLit": modes.vivid_light,
-            "lLit": modes.linear_light,
+            "lLit": modes.linear_light_unbounded,
             "pLit": modes.pin_light,
-            "hMix": modes.hard_mix,
+            "hMix": modes.hard_mix_inclusive,
             "smud": modes.exclusion,
         }
     ).items()
