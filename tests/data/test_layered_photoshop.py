@@ -48,7 +48,7 @@ def new():
     return psd_tools.PSDImage.new("RGB", (SIZE[1], SIZE[0]))
 
 
-@pytest.mark.parametrize("mode", ["NORMAL", "MULTIPLY", "SCREEN", "OVERLAY", "SOFT_LIGHT", "LINEAR_BURN", "LUMINOSITY"])
+@pytest.mark.parametrize("mode", ["NORMAL", "MULTIPLY", "SCREEN", "OVERLAY", "HARD_LIGHT", "LINEAR_BURN", "LUMINOSITY"])
 @pytest.mark.parametrize("opacity", [255, 140])
 def test_clipping(mode, opacity):
     from psd_tools.constants import BlendMode
@@ -107,34 +107,26 @@ def test_a_mask_hides_and_a_switched_off_one_does_not():
     found, _ = ours(saved(file))
     assert found[5, 5].tolist() == [10, 20, 200]
     assert found[5, 15].tolist() == [255, 255, 255]
-    assert (
-        found[5, 35].tolist()
-        == [255 if layer._record.mask_data.background_color == 0 else 10] + found[5, 35, 1:].tolist()
-    )
     layer.mask.disabled = True
     assert (ours(saved(file))[0] == (10, 20, 200)).all()
 
 
-def test_names_and_order_are_read():
+def test_stages_of_a_photoshop_file():
     random = np.random.default_rng(8)
     file = new()
-    for name in ("下塗り", "影", "線画"):
+    for name in ("flats", "shadow", "line art"):
         file.create_pixel_layer(image(random, *SIZE[::-1]), name=name)
-    process = LayeredSource().draw(item(saved(with_merged(file)), "a.psd"), Canvas(64), 0, 0)
+    process = LayeredSource().draw(item(with_merged(file), "a.psd"), Canvas(64), 0, 0)
     assert [layer["stage"] for layer in process.extra["layers"]] == ["line", "flats", "shading"]
 
 
 def with_merged(file):
-    """The file with psd-tools' composite as its flattened picture."""
-    from psd_tools.constants import Compression
-
-    picture = np.asarray(file.composite(force=True).convert("RGBA")).astype(np.float32)
-    flat = picture[..., :3] * picture[..., 3:] / 255 + 255 - picture[..., 3:]
-    planes = [np.round(flat[..., c]).astype(np.uint8).tobytes() for c in range(3)]
-    record = file._record
-    record.image_data.compression = Compression.RAW
-    record.image_data.set_data(planes[: record.header.channels], record.header)
-    return file
+    """The file's bytes with psd-tools' composite as its flattened picture, which lies unpacked at the end."""
+    data = saved(file)
+    planes = np.ascontiguousarray(theirs(data).transpose(2, 0, 1)).tobytes()
+    end = psd_tools.PSDImage.open(io.BytesIO(data))._record.image_data
+    whole = len(data) - len(end.data) - 2
+    return data[:whole] + b"\0\0" + planes
 
 
 @pytest.mark.parametrize(
@@ -169,7 +161,7 @@ def test_modes_of_other_programs_are_told_by_the_flattened_picture():
     random = np.random.default_rng(9)
     file = new()
     file.create_pixel_layer(image(random, *SIZE[::-1], 255), name="a")
-    data = saved(with_merged(file))
+    data = with_merged(file)
     assert opened(io.BytesIO(data), "a.psd", Limits()).agreement.holds
     broken = data[:-3600] + bytes(3600)  # another flattened picture
     assert not opened(io.BytesIO(broken), "a.psd", Limits()).agreement.holds
