@@ -37,7 +37,11 @@ STREAM = ("data.loader=stream", "data.workers=2", "batch_size=4", "data.states_p
 # Two of five processes a batch: the third step reaches into the second pass.
 CASES = {
     "resident": ("single_frame", ("data.loader=resident", "data.states_per_process=1", "model.positions=6"), 1),
-    "stream": ("single_frame", (*STREAM, "model.step_dropout=0.3", "model.picture_dropout=0.2", "data.steps=states"), 1),
+    "stream": (
+        "single_frame",
+        (*STREAM, "model.step_dropout=0.3", "model.picture_dropout=0.2", "data.steps=states"),
+        1,
+    ),
     "accumulated": ("single_frame", (*STREAM, "accumulate=2", "ema=power", "ema.snapshot_every=3"), 2),
     "cached clips": (
         "multi_frame",
