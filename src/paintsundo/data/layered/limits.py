@@ -18,7 +18,7 @@ class Limits:
         gigabytes: of all layers' pixels, unpacked.
     """
 
-    megapixels: float = 120.0
+    megapixels: float = 80.0
     layers: int = 2000
     depth: int = 60
     gigabytes: float = 16.0

@@ -30,7 +30,7 @@ class Options:
     difference: str = "reject"
     fit: str = "pad"
     stages: int = 48
-    megapixels: float = 120.0
+    megapixels: float = 80.0
     layers: int = 2000
     depth: int = 60
     gigabytes: float = 16.0
