@@ -1,4 +1,4 @@
-"""Files that Krita and GIMP wrote (tests/data/layered, made by eval/support/layered_files/fixtures.py): ours and theirs.
+"""Files that Krita and GIMP wrote (tests/data/layered, from eval/support/layered_files/fixtures.py): ours and theirs.
 
 The programs' own flattened picture is in each file; beside GIMP's lies GIMP's PNG export too.
 """
