@@ -29,7 +29,7 @@ SKETCH_WIDTH = 2.1 / 256
 SKETCH_APART, SKETCH_APART_FROM_INK = 0.018, 0.032  # lines closer to an earlier one, in canvas sides, are not drawn
 SKETCH_KEPT = 0.05  # sketch farther than this from any ink, in canvas sides, stays when it is not steady
 BLOCKED_IN = 8  # colours of a picture that has no shapes
-LEAST_DRAWN = 0.01  # share of the canvas
+LEAST_DRAWN = 0.001  # share of the canvas
 SKETCH_LEAST = 0.004  # regions below this share of the canvas are not blocked in
 
 
@@ -73,7 +73,7 @@ class _Painter:
 
     def __init__(self, scene: Scene, background: bool, look: Look):
         self.scene, self.size, self.look = scene, scene.size, look
-        self.roles = Roles(scene, background)
+        self.roles = Roles(scene, background, look.steady)
         self.elements = self.roles.element_ranks()
 
     def flat_paint(self, shape: Shape, details: bool) -> Override:
@@ -201,12 +201,13 @@ class _Painter:
         return np.where((covered > 0)[..., None], np.minimum(flats, before), flats)
 
     def blocked_in(self) -> list[Draft]:
-        """The finished picture after its few main colours."""
+        """The finished picture after its few main colours, nowhere darker than it."""
         few = Image.fromarray(self.roles.final).quantize(BLOCKED_IN, dither=Image.Dither.NONE)
         labels = ndimage.median_filter(np.asarray(few), 5).astype(np.int32) + 1
         colours = np.array(few.getpalette(), np.uint8).reshape(-1, 3)
+        flats = np.maximum(colours[labels - 1], self.roles.final)
         areas = brush.painting(brush.components(labels))
-        return [Draft("flats", colours[labels - 1], *areas), Draft("shading", self.roles.final, *areas)]
+        return [Draft("flats", flats, *areas), Draft("shading", self.roles.final, *areas)]
 
     def drafts(self) -> list[Draft]:
         """The stages wanted; the last one ends with the finished picture."""

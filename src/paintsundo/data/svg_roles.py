@@ -18,6 +18,7 @@ BASE_LEAST = 0.03  # shapes at least this share of the drawing are laid in first
 OPAQUE = 0.9
 DARK = 0.30  # luminance up to which a line counts as ink
 THIN = 0.028  # strokes and shapes of which no more than this thickness is seen, in canvas sides, count as lines
+LIGHT = 0.75  # of the colours of a gradient are darker than the one that stands for it
 INK_NEAR = 0.012  # canvas sides
 INK_LEAST = 0.6  # share of the boundaries between shapes that have ink nearby, from which the art is line art
 LINE_LAYER = re.compile(r"line|ink|outline|contour", re.I)
@@ -55,19 +56,19 @@ class Roles:
     """The roles of all shapes of a scene, found from its finished picture and from which shape lies on top where.
 
     Attributes: `final` (H, W, 3), the direct rendering; `numbers` (H, W), the topmost surface at each pixel as its
-    place in `scene.shapes` + 1, and `all_numbers`, overlays included; `inked`, the elements that are line art.
+    place in `scene.shapes` + 1, and `all_numbers`, overlays included; `inked`, the elements that are line art. `light`:
+    nothing is laid in darker than it will be, as far as one colour can do that.
     """
 
-    def __init__(self, scene: Scene, background: bool):
-        self.scene, self.size = scene, scene.size
+    def __init__(self, scene: Scene, background: bool, light: bool = False):
+        self.scene, self.size, self.light = scene, scene.size, light
         self._roles = {id(shape): Role() for shape in scene.shapes}
         self.lines = {id(shape): shape.outline() for shape in scene.shapes}
         self.final = scene.paint()
         for shape in scene.shapes:
             role = self[shape]
             role.background = background and shape.element == 0
-            opacity = shape.fill_opacity if shape.fill != "none" else shape.stroke_opacity
-            role.overlay = shape.soft or opacity < OPAQUE
+            role.overlay = shape.soft or self.opacity(shape) < OPAQUE
         self.all_numbers = scene.topmost(lambda shape: (True, True))
         self.numbers = self._surfaces()
         self.inked: set[int] = set()
@@ -77,6 +78,11 @@ class Roles:
 
     def __getitem__(self, shape: Shape) -> Role:
         return self._roles[id(shape)]
+
+    @staticmethod
+    def opacity(shape: Shape) -> float:
+        """Of the fill, or of the stroke where there is only that: 0 ... 1."""
+        return shape.fill_opacity if shape.fill != "none" else shape.stroke_opacity
 
     def _surfaces(self) -> NDArray[np.int32]:
         """The topmost opaque shape at each pixel. Overlays with nothing beneath them are surfaces after all."""
@@ -104,7 +110,7 @@ class Roles:
         thickness = self.seen_thickness()
         for shape in self.scene.shapes:
             role = self[shape]
-            if role.overlay or role.background or shape.whole:
+            if role.overlay or role.background or shape.whole or (self.light and self.opacity(shape) < OPAQUE):
                 continue
             in_layer = bool(LINE_LAYER.fullmatch(shape.layer.removeprefix(shape.prefix)))
             if in_layer:
@@ -198,19 +204,22 @@ class Roles:
         return lookup[numbers]
 
     def _find_flat_colours(self) -> None:
-        """A plain fill is its own flat colour; a gradient's or pattern's is its mean in the finished
-        picture.
+        """A plain fill is its own flat colour; a gradient's or pattern's is its mean in the finished picture, or one of
+        its lighter colours, which shading has hardly ever to brighten.
         """
-        count = len(self.scene.shapes) + 1
-        seen = np.maximum(np.bincount(self.numbers.ravel(), minlength=count), 1)
-        means = np.stack(
-            [np.bincount(self.numbers.ravel(), self.final[..., c].ravel(), count) / seen for c in range(3)],
-            axis=1,
-        )
+        windows = ndimage.find_objects(self.numbers)
         for number, shape in enumerate(self.scene.shapes, start=1):
-            plain = "url(" not in shape.fill and shape.fill_opacity >= OPAQUE
-            red, green, blue = np.round(means[number]).astype(int)
-            self[shape].flat = shape.fill if plain else f"#{red:02x}{green:02x}{blue:02x}"
+            if "url(" not in shape.fill and shape.fill_opacity >= OPAQUE:
+                self[shape].flat = shape.fill
+                continue
+            window = windows[number - 1] if number <= len(windows) else None
+            colour = np.zeros(3)
+            if window is not None:
+                seen = self.final[window][self.numbers[window] == number]
+                by_light = np.argsort(seen.sum(axis=1, dtype=np.int64), kind="stable")
+                colour = seen[by_light[int(LIGHT * (len(seen) - 1))]] if self.light else seen.mean(axis=0)
+            red, green, blue = np.round(colour).astype(int)
+            self[shape].flat = f"#{red:02x}{green:02x}{blue:02x}"
 
     def element_ranks(self) -> NDArray[np.int32]:
         """Elements in reading order of their centres; a background comes first."""
