@@ -41,7 +41,7 @@ def test_nothing_is_written(tmp_path, monkeypatch):
 
 
 def test_zip_bombs():
-    refused(ora(LAYER, data__b=bytes(300 << 20)), "a.ora", "GiB", gigabytes=0.1)
+    refused(ora(LAYER, data__b=bytes(30 << 20)), "a.ora", "GiB", gigabytes=0.01)
     many = {f"data/{k}.png": b"x" for k in range(500)}
     refused(archive({"stack.xml": "<image/>", **many}), "a.ora", "members", layers=10)
     # the directory says less than what is inside
@@ -145,7 +145,7 @@ def test_damaged_files_never_raise_anything_else(name):
     random = np.random.default_rng(len(name))
     source = LayeredSource(Options(megapixels=1.0, gigabytes=0.1, difference="mark"))
     reasons = []
-    for trial in range(60):
+    for trial in range(30):
         broken = bytearray(data)
         if trial % 3 == 0:
             broken = broken[: int(random.integers(0, len(data)))]
@@ -157,7 +157,7 @@ def test_damaged_files_never_raise_anything_else(name):
             assert source.draw(item(bytes(broken), name), Canvas(32), 0, 0).faults() == []
         except Unusable as error:
             reasons.append(str(error))
-    assert len(reasons) >= 20
+    assert len(reasons) >= 10
     assert all(reason and "\n" not in reason for reason in reasons)
 
 
