@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,6 +54,14 @@ def test_help_explains_the_options_of_what_is_named(capsys: pytest.CaptureFixtur
         assert words in said
     assert main(["check", "--help"]) == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_processes_that_draw_load_no_networks() -> None:
+    """Each of many workers pays for what is imported."""
+    script = "import sys, paintsundo.data.build, paintsundo.data.sources.svg, paintsundo.data.sources.pictures\n"
+    script += "sys.exit(', '.join({'torch', 'transformers', 'onnxruntime', 'av', 'psd_tools'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_former_names_of_options(tmp_path: Path, landscape: np.ndarray) -> None:

@@ -170,7 +170,7 @@ def _tar_members(path: Path, wanted: Wanted, largest: int | None, unpacked: Path
         if opener is None:
             with tarfile.open(fileobj=raw, mode="r:") as archive:
                 end = path.stat().st_size
-                for member in archive:
+                for member in _headers(archive):
                     if member.isfile() and not member.issparse() and member.offset_data + member.size > end:
                         raise EOFError("it has been cut off")
                     yield _refused(member) or Found(
@@ -187,6 +187,13 @@ def _tar_members(path: Path, wanted: Wanted, largest: int | None, unpacked: Path
             tarfile.open(fileobj=cast(IO[bytes], _Bounded(stream, limit)), mode="r|") as archive,
         ):
             yield from _unpacked(archive, path, wanted, largest, unpacked)
+
+
+def _headers(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All headers, one at a time: the archive would keep them."""
+    while (member := archive.next()) is not None:
+        yield member
+        archive.members = []  # type: ignore[attr-defined]
 
 
 def _refused(member: tarfile.TarInfo) -> Found | None:
@@ -207,7 +214,7 @@ def _unpacked(
             folder.mkdir(parents=True, exist_ok=True)
             copy = (folder / hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]).absolute()
             out = stack.enter_context(copy.open("wb"))
-        for member in archive:
+        for member in _headers(archive):
             if refused := _refused(member):
                 yield refused
             elif not wanted(member.name):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from paintsundo.conditioning.tagger import Tagger
 from paintsundo.data.making.settings import tagger_folder
+
+if TYPE_CHECKING:
+    from paintsundo.conditioning.tagger import Tagger
 
 
 def tags_of(tagger: str, pictures: Sequence[NDArray[np.uint8]]) -> list[list[str]]:
@@ -19,4 +22,6 @@ def tags_of(tagger: str, pictures: Sequence[NDArray[np.uint8]]) -> list[list[str
 
 @lru_cache(1)
 def _loaded(tagger: str) -> Tagger:
+    from paintsundo.conditioning.tagger import Tagger  # imports what only few builds need
+
     return Tagger.from_pretrained(tagger_folder(tagger), threads=1)
