@@ -76,7 +76,7 @@ def desk(seed: int = 0) -> Picture:
 
 def cursor(screen: Picture, x: float, y: float) -> None:
     """An arrow, dark with a light rim."""
-    shape = np.array([(0, 0), (0, 15), (4, 12), (7, 18), (9, 17), (6, 11), (11, 11)]) + (round(x), round(y))
+    shape = np.array([(0, 0), (0, 15), (4, 12), (7, 18), (9, 17), (6, 11), (11, 11)]) + np.array((round(x), round(y)))
     cv2.fillPoly(screen, [shape.astype(np.int32)], (20, 20, 20))
     cv2.polylines(screen, [shape.astype(np.int32)], True, (240, 240, 240), 1, cv2.LINE_AA)
 

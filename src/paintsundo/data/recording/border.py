@@ -11,6 +11,7 @@ from paintsundo.data.recording.canvas import Corners, ordered
 
 PLACES = 96  # along each side
 CONTRAST = 8  # levels, the least between paper and border
+RINGING = 0.2  # of the contrast around: what compression leaves before an edge is less
 STEP = 0.25  # pixels
 
 
@@ -70,9 +71,9 @@ def _crossings(
     away = np.abs(values - paper).max(axis=2)
     window = round(1.5 / STEP)  # no further: beyond a thin line shadows may be darker
     ahead = np.stack([away[:, k : k + window].max(axis=1) for k in range(len(offsets) - window)], axis=1)
-    beyond = (
-        (away[:, : ahead.shape[1]] >= 0.5 * ahead) & (ahead > CONTRAST) & (away[:, : ahead.shape[1]] > CONTRAST / 2)
-    )
+    near = away[:, : ahead.shape[1]]
+    least = np.maximum(CONTRAST, RINGING * away.max(axis=1, keepdims=True))
+    beyond = (near >= 0.5 * ahead) & (near >= 0.5 * least) & (ahead > least)
     has = beyond.any(axis=1)
     if has.mean() < 0.4:
         return None

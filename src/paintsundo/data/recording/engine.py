@@ -163,9 +163,12 @@ def _used(seen: Sequence[View], home: Home, camera: bool) -> list[int]:
 
 
 def _trembling(seen: Sequence[View], home: Home) -> bool:
+    """Whether the view keeps changing a little, about one place, as of a camera held in the hand."""
     shown = [view.matrix for view in seen if view.shown]
     changes = [views.moved(one, other, home.corners) > 0.01 for one, other in zip(shown[1:], shown[:-1], strict=True)]
-    return len(changes) > 0 and float(np.mean(changes)) > TREMBLING
+    kinds = [views.kind(matrix) for matrix in shown]
+    near = [abs(k["zoom"] - 1) < 0.1 and abs(k["degrees"]) < 6 and not k["mirrored"] for k in kinds]
+    return len(changes) > 0 and float(np.mean(changes)) > TREMBLING and float(np.mean(near)) > 0.9
 
 
 def _extracted(

@@ -15,6 +15,7 @@ from paintsundo.data.recording.views import Matrix, correlated, follow, identity
 
 LEVELS = 12  # within which a pixel seen in another view is the one known already
 SLACK = 0.12  # share of the contrast around a pixel that another sharpness may add to this
+CLEARLY = 24  # levels beyond that, by which a pixel and those next to it are changed in any case
 SHIFTS = [(x / 2, y / 2) for y in (-1, 0, 1) for x in (-1, 0, 1)]  # inexact views, in pixels
 GOOD = 0.9  # such a share, with which no better alignment is looked for
 PATIENCE = 12  # frames left out in a row, after which the canvas is taken to be another
@@ -208,7 +209,7 @@ def same(picture: Picture, known: Picture) -> NDArray[np.bool_]:
     around = np.ones((3, 3), np.uint8)
     contrast = cv2.subtract(cv2.dilate(known, around), cv2.erode(known, around))
     allowed = cv2.add(cv2.multiply(contrast, np.ones_like(contrast), scale=SLACK), np.full_like(contrast, LEVELS))
-    found = np.zeros(picture.shape[:2], bool)
+    found, nearly = np.zeros(picture.shape[:2], bool), np.zeros(picture.shape[:2], bool)
     for shift in SHIFTS:
         moved = known
         if any(shift):
@@ -217,5 +218,7 @@ def same(picture: Picture, known: Picture) -> NDArray[np.bool_]:
             moved = cv2.warpAffine(known, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         over = cv2.subtract(cv2.absdiff(picture, moved), allowed)
         found |= cv2.inRange(over, (0, 0, 0), (0, 0, 0)) > 0
-    # What changed has no thin gaps: there, new and old only happen to be alike.
-    return np.asarray(cv2.morphologyEx((~found).astype(np.uint8), cv2.MORPH_CLOSE, around) == 0)
+        nearly |= cv2.inRange(over, (0, 0, 0), (CLEARLY, CLEARLY, CLEARLY)) > 0
+    # What changed has no thin gaps or rims: there, new and old only happen to be alike.
+    changed = cv2.morphologyEx((~found).astype(np.uint8), cv2.MORPH_CLOSE, around)
+    return np.asarray((changed | cv2.dilate((~nearly).astype(np.uint8), around)) == 0)

@@ -25,7 +25,9 @@ FINE = 0.94  # share of the structure still in its place below which slight move
 KEPT = 0.82  # share below which quite other views are, and nothing is learnt
 BETTER = 0.012  # by how much a slight movement must explain more
 RIM_KEPT = 0.85  # share of what lies just outside the canvas that looks as at the beginning
+SCREEN_KEPT = 0.6  # share of all the rest of the screen that does so while the canvas is in its first place
 RIM_CONTRAST = 0.7  # share of the border at which canvas and surroundings must differ for that to say anything
+STILL = 0.4  # pixels at the canvas' corners by which a view must move to be another
 RESTING = 6  # samples after a search in vain before the next
 GAIN = 0.12  # by how much another view must explain more
 GOOD = 0.55  # what a new view must explain at least
@@ -100,6 +102,7 @@ class Tracker:
                 self.surround = colour.astype(np.uint8)
         self.snapshot = first.copy()  # the model when the canvas was last in its first place
         self.rim, self.edge = self._borders(first)
+        self.outside = cv2.dilate(self.inside, np.ones((13, 13), np.uint8)) == 0
         self.homes = [identity(), *list(self._turns())[:3]]
         self.views: list[Matrix] = [identity()]
         self.current = identity()
@@ -126,24 +129,35 @@ class Tracker:
             if found is not None and _worth(*found[1:]) > _worth(kept, colour) - GAIN:
                 self._adopt(found[0])
                 kept, colour = found[1:]
-        if kept < FINE:
+        if kept < FINE or not self._is_home(self.current):
             near = self._near(frame, low, high, kept, colour)
             if near is not None:
                 self._adopt(near[0])
                 kept, colour = near[1:]
-        settled = home and self._is_home(self.current) and kept >= LOST
+        settled = home and self._is_home(self.current) and kept >= (LOST if self._is_first(self.current) else GOOD)
         if kept < KEPT and not settled:
             far = self._far(frame, low, high, kept, colour)
             if far is not None:
                 self._adopt(far[0])
                 kept, colour = far[1:]
-        at_home = self._is_home(self.current)
-        if not settled and (kept < (LOST if at_home else KEPT)) and (colour < LOST_COLOUR or not at_home):
+        if not settled and not self._believable(frame, kept, colour):
             return View(self.current, kept, False)
         self._learn(frame)
-        if np.array_equal(self.current, identity()):
+        if self._is_first(self.current):
             self.snapshot = self.model.copy()
         return View(self.current, kept, True)
+
+    def _believable(self, frame: Picture, kept: float, colour: float) -> bool:
+        """Whether a sample shows the canvas under the current view, where its border does not tell."""
+        if not self._is_home(self.current):
+            return kept >= KEPT
+        if self.rim is not None and (~different(frame, self.background, NEAR))[self.outside].mean() < SCREEN_KEPT:
+            return False  # a fade: the program's window changes too
+        return kept >= LOST or colour >= LOST_COLOUR
+
+    @staticmethod
+    def _is_first(matrix: Matrix) -> bool:
+        return bool(np.array_equal(matrix, identity()))
 
     def _is_home(self, matrix: Matrix) -> bool:
         """Whether the canvas lies where it lay at the beginning, mirrored or not."""
@@ -170,7 +184,8 @@ class Tracker:
             self.model = model
             for matrix in self.homes if self._has_content() else self.homes[:1]:
                 recall, _, share = self._explained(frame, low, high, matrix)
-                if recall >= LOST and (best is None or _worth(recall, share) > _worth(*best[1:]) + BETTER):
+                least = LOST if self._is_first(matrix) else GOOD
+                if recall >= least and (best is None or _worth(recall, share) > _worth(*best[1:]) + BETTER):
                     best, chosen = (matrix, recall, share), model
         self.model = before if best is None else chosen.copy()
         return best
@@ -197,13 +212,13 @@ class Tracker:
             return best
         matrix = self.current if best is None else best[0]
         for _ in range(2):
-            moved_ = self.refined(frame, matrix)
-            if moved_ is None:
+            followed = self.refined(frame, matrix)
+            if followed is None or moved(followed, matrix, self.corners) < STILL:
                 break
-            recall, _, share = self._explained(frame, low, high, moved_)
-            if _worth(recall, share) <= worth + BETTER:
+            recall, _, share = self._explained(frame, low, high, followed)
+            if _worth(recall, share) < worth - 2 * BETTER:  # points followed are more exact than what is explained
                 break
-            best, worth, matrix = (moved_, recall, share), _worth(recall, share), moved_
+            best, worth, matrix = (followed, recall, share), _worth(recall, share), followed
         return best
 
     def _far(
@@ -327,7 +342,7 @@ class Tracker:
 
     def _learn(self, frame: Picture) -> None:
         """Bring what is new in the frame into the model, where the canvas is seen."""
-        if np.array_equal(self.current, identity()):
+        if self._is_first(self.current):
             cv2.copyTo(frame, self.inside, self.model)
             return
         foot = cv2.warpAffine(self.inside, self.current, self.size, flags=cv2.INTER_NEAREST) > 0
