@@ -242,7 +242,7 @@ def test_both_sets_are_fetched_with_their_licences_and_one_split_a_character(art
 
 
 def test_vector_art_does_not_take_characters(art: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no \.svg files"):
+    with pytest.raises(UserError, match=r"holds no \.svg"):
         inputs.read_items(art, source_class("svg").suffixes)
 
 
