@@ -199,3 +199,16 @@ def test_texts_and_pictures_come_into_compositions() -> None:
     alone = scene_process([Placed(parse(text.encode()))], 48).finished
     np.testing.assert_allclose(process.finished[19:67, :48].mean(axis=(0, 1)), alone.mean(axis=(0, 1)), atol=3)
     assert len(re.findall("e0s", placed[0].art.markup())) >= 1
+
+
+def test_nothing_is_laid_in_darker_than_a_shadow_or_a_gradient_will_be() -> None:
+    ramp = '<linearGradient id="g"><stop stop-color="#fff"/><stop offset="1" stop-color="#400"/></linearGradient>'
+    shadow = '<path d="M8 60h56v5h-56z" fill="#000" opacity=".3"/>'
+    body = '<rect x="8" y="8" width="56" height="50" fill="url(#g)" stroke="#000" stroke-width="2"/>'
+    text = OPEN + ramp + shadow + body + "</svg>"
+    process = svg_process(text.encode(), 144)
+    canvas = np.min([process.state(span.end) for span in process.spans()], axis=0)
+    assert canvas[126, 40].min() > 150  # the shadow is never ink
+    steady, other = (np.diff(distances(text, look=Look(steady=steady))) for steady in (True, False))
+    assert np.mean(steady <= 0) > 0.95 > np.mean(other <= 0)
+    assert steady.clip(0).sum() < 0.5 * other.clip(0).sum()
