@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -308,7 +309,9 @@ class Tracker:
         model = cv2.cvtColor(self.model, cv2.COLOR_RGB2GRAY)
         screen = ((self.inside == 0) & ~different(frame, self.background, NEAR)).astype(np.uint8)
         free = (1 - cv2.dilate(screen, np.ones((3, 3), np.uint8)) * (self.inside == 0)) * 255
-        detector = cv2.SIFT_create(nfeatures=FEATURES, contrastThreshold=0.02)
+        detector: Any = cv2.SIFT.create(  # type: ignore[attr-defined]
+            nfeatures=FEATURES, contrastThreshold=0.02
+        )
         points, marks = detector.detectAndCompute(grey, free.astype(np.uint8))
         if marks is None or len(points) < 6:
             return
@@ -383,7 +386,7 @@ def follow(before: Picture, after: Picture, mask: NDArray[np.uint8], reach: int 
     points = cv2.goodFeaturesToTrack(first, 300, 0.01, 4, mask=mask)
     if points is None or len(points) < least:
         return None
-    ways = {"winSize": (reach, reach), "maxLevel": 3}
+    ways: dict[str, Any] = {"winSize": (reach, reach), "maxLevel": 3}
     there, found, _ = cv2.calcOpticalFlowPyrLK(first, second, points, None, **ways)
     back, found_back, _ = cv2.calcOpticalFlowPyrLK(second, first, there, None, **ways)
     error = np.abs(back - points).reshape(-1, 2).max(axis=1)
