@@ -22,6 +22,7 @@ Measures, each over the extracted states of one recording, blank ones included:
   ceiling    psnr of the film's own pixels under the true canvas box, where nothing hides them: the codec's losses
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ MOST_PSNR = 50.0
 GOOD_PSNR = 30.0
 NEAR_STEPS = 10.0
 BEST_WITHIN = 0.2  # dB
+JUMP = 20.0  # seconds of film
 Picture = NDArray[np.uint8]  # (H, W, 3)
 
 
@@ -119,7 +121,7 @@ def ceiling(truth: Truth, true: TrueStates) -> float | None:
     free = np.flatnonzero(truth.at_home() & (truth.hidden < 0.003))
     if len(free) == 0:
         return None
-    wanted = set(free[np.linspace(0, len(free) - 1, 40).astype(int)].tolist())
+    wanted = np.unique(free[np.linspace(0, len(free) - 1, 40).astype(int)])
     height, width = size = true.states.shape[1:3]
     sides = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     scale = max(1.0, min(truth.box[2] / width, truth.box[3] / height))
@@ -127,12 +129,27 @@ def ceiling(truth: Truth, true: TrueStates) -> float | None:
     sides = sides * np.float32([large[0] / width, large[1] / height]) - np.float32(0.5)
     matrix = cv2.getPerspectiveTransform((truth.home - 0.5).astype(np.float32), sides)
     found = []
-    with av.open(str(truth.path)) as film:
-        for number, frame in enumerate(film.decode(video=0)):
-            if number in wanted:
-                part = cv2.warpPerspective(frame.to_ndarray(format="rgb24"), matrix, large)
-                found.append(psnr(resized(part, size), true.states[true.of_frame[number]]))
+    for number, frame in _at(truth, wanted):
+        part = cv2.warpPerspective(frame, matrix, large)
+        found.append(psnr(resized(part, size), true.states[true.of_frame[number]]))
     return float(np.mean(found))
+
+
+def _at(truth: Truth, numbers: NDArray[np.int64]) -> Iterator[tuple[int, Picture]]:
+    """Frames of the film by their ascending numbers in the truth; long ways are jumped."""
+    with av.open(str(truth.path)) as film:
+        stream = film.streams.video[0]
+        coming, now = film.decode(stream), 0.0
+        for number in numbers:
+            time = float(truth.times[number])
+            if time > now + JUMP:
+                film.seek(int(time / stream.time_base), stream=stream)
+                coming = film.decode(stream)
+            for frame in coming:
+                now = float(frame.time)
+                if now > time - 1e-3:
+                    yield int(number), frame.to_ndarray(format="rgb24")
+                    break
 
 
 def _best(state: Picture, true: TrueStates, small: NDArray[np.float32], step: float) -> tuple[float, float]:
