@@ -59,7 +59,8 @@ def test_help_explains_the_options_of_what_is_named(capsys: pytest.CaptureFixtur
 def test_processes_that_draw_load_no_networks() -> None:
     """Each of many workers pays for what is imported."""
     script = "import sys, paintsundo.data.build, paintsundo.data.sources.svg, paintsundo.data.sources.pictures\n"
-    script += "sys.exit(', '.join({'torch', 'transformers', 'onnxruntime', 'av', 'psd_tools'} & set(sys.modules)) or None)"
+    script += "heavy = {'torch', 'transformers', 'onnxruntime', 'av', 'psd_tools'} & set(sys.modules)\n"
+    script += "sys.exit(', '.join(heavy) or None)"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
