@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from paintsundo.data.frames import FrameProcess, FrameWriter
 from paintsundo.data.process import Picture
 from paintsundo.data.recording import border, canvas, video, views, work
+from paintsundo.data.recording.camera import CameraExtractor
 from paintsundo.data.recording.canvas import Corners, Home
 from paintsundo.data.recording.extraction import Extractor
 from paintsundo.data.recording.plateaus import Rules
@@ -198,16 +199,15 @@ def _extracted(
         if extractor is None or timeline is None:
             corners = _refined(frame, home, scale, camera)
             size = canvas_.dimensions(*_lengths(corners))
-            extractor = Extractor(corners, size, home.straight and not camera, camera)
+            if camera:
+                extractor = CameraExtractor(corners, size, home.blank)
+            else:
+                extractor = Extractor(corners, size, home.straight)
             first, _ = extractor.see(frame, _scaled(view.matrix, scale), wide)
-            if camera and home.blank:
-                extractor.flatten()
-                first, _ = extractor.film(frame, _scaled(view.matrix, scale))
             timeline = Timeline(size, len(used), _blank(first) if home.blank else first)
             timeline.append(first, np.ones(size, bool))
         else:
-            matrix = _scaled(view.matrix, scale)
-            timeline.append(*(extractor.film(frame, matrix) if camera else extractor.see(frame, matrix, wide)))
+            timeline.append(*extractor.see(frame, _scaled(view.matrix, scale), wide))
         times.append(float(recording.times[number]))
     if timeline is None or len(timeline) < LEAST_SAMPLES:
         raise Unusable("too few frames can be decoded")
