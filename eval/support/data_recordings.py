@@ -7,24 +7,33 @@
   size=256              canvas of the extracted states (its proportions kept)
   films=DIR/films       where films are kept; those already there are not made again
   options=              of the source: name=value, joined by commas
-  workers=1             processes
+  workers=1             processes; each recording is made and measured in one of them
+  again=false           measure anew what DIR/rows holds already; else an interrupted table is resumed
+
+Each recording's row is kept in DIR/rows, with the version of the code and the options that it was measured with; rows
+of another version are measured again.
 
 Prints, for each difficulty, the median over the seeds and the worst; `recording_scores` defines the measures.
 """
 
+import hashlib
 import json
+import multiprocessing
+import os
 import pickle
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from omegaconf import MISSING
 
+from paintsundo.data import recording as recording_package
 from paintsundo.data.source import Canvas, Item, Unusable
 from paintsundo.data.sources import source_class
 from paintsundo.errors import UserError
@@ -64,6 +73,7 @@ class RecordingSettings:
     films: str | None = None
     options: str = ""
     workers: int = 1
+    again: bool = False
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,18 +88,80 @@ def main(arguments: Sequence[str]) -> None:
     films = Path(settings.films) if settings.films else output / "films"
     for folder in (output, films):
         folder.mkdir(parents=True, exist_ok=True)
-    one = partial(measure, films=films, kind=settings.subjects, size=settings.size, options=_options(settings.options))
+    kept = output / "rows"
+    kept.mkdir(exist_ok=True)
+    made = partial(measure, films=films, kind=settings.subjects, size=settings.size, options=_options(settings.options))
+    version = _version(settings)
     cases = [(name, seed) for name in names for seed in seeds]
-    rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(settings.workers) as pool:
-        for row in pool.map(one, cases) if settings.workers > 1 else map(one, cases):
-            rows.append(row)
-            said = row["failed"] or ", ".join(f"{key} {number(row[key], 3)}" for key in ASKED)
-            print(f"{row['difficulty']} {row['seed']}: {said} ({row['seconds']:.1f} s)", flush=True)
-            report = {"settings": vars(settings), "asked": ASKED, "rows": rows}
-            (output / "recordings.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-            (output / "recordings.md").write_text(table(rows) + "\n", encoding="utf-8")
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    if not settings.again:
+        rows = {case: row for case in cases if (row := _kept(kept, case, version)) is not None}
+    for case, row in _measured(made, [case for case in cases if case not in rows], settings.workers):
+        rows[case] = row | {"version": version}
+        _write(_row(kept, case), json.dumps(rows[case]))
+        said = row["failed"] or ", ".join(f"{key} {number(row[key], 3)}" for key in ASKED)
+        print(f"{row['difficulty']} {row['seed']}: {said} ({row['seconds']:.1f} s)", flush=True)
+        _report(output, settings, [rows[case] for case in cases if case in rows])
+    _report(output, settings, [rows[case] for case in cases])
     print((output / "recordings.md").read_text(encoding="utf-8"))
+
+
+def _report(output: Path, settings: RecordingSettings, rows: Sequence[dict[str, Any]]) -> None:
+    report = {"settings": vars(settings), "asked": ASKED, "rows": rows}
+    _write(output / "recordings.json", json.dumps(report, indent=1) + "\n")
+    _write(output / "recordings.md", table(rows) + "\n")
+
+
+def _measured(
+    one: "partial[dict[str, Any]]", cases: Sequence[tuple[str, int]], workers: int
+) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
+    """Rows as they come, the same whatever the number of processes."""
+    if workers == 1:
+        yield from ((case, one(case)) for case in cases)
+        return
+    # OpenCV's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, max(1, len(cases))), mp_context=context, initializer=_alone) as pool:
+        futures = {pool.submit(one, case): case for case in cases}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _alone() -> None:
+    """One thread to each worker."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    cv2.setNumThreads(1)
+
+
+def _version(settings: RecordingSettings) -> str:
+    """Of all that a row depends on: the source's code, the kit's, the options."""
+    files = [path for root in recording_package.__path__ for path in Path(root).glob("*.py")]
+    files += [path for path in Path(__file__).parent.glob("*recording*.py") if path != Path(__file__)]
+    said = hashlib.sha256(json.dumps([settings.subjects, settings.size, settings.options]).encode())
+    for path in sorted(files):
+        said.update(path.name.encode() + path.read_bytes())
+    return said.hexdigest()[:16]
+
+
+def _row(kept: Path, case: tuple[str, int]) -> Path:
+    return kept / f"{case[0]}_{case[1]}.json"
+
+
+def _kept(kept: Path, case: tuple[str, int], version: str) -> dict[str, Any] | None:
+    """A row measured before with the same version, or None."""
+    try:
+        row: dict[str, Any] = json.loads(_row(kept, case).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return row if row.get("version") == version else None
+
+
+def _write(path: Path, text: str) -> None:
+    """At once or not at all."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def measure(case: tuple[str, int], films: Path, kind: str, size: int, options: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +198,9 @@ def recording(difficulty: str, seed: int, films: Path, kind: str = "any") -> Tru
             return truth
     truth = render(subject(seed, kind), films / f"{difficulty}_{seed}_{kind}", seed, difficulty)
     kept.parent.mkdir(exist_ok=True)
-    kept.write_bytes(pickle.dumps(truth))
+    part = kept.with_suffix(".part")
+    part.write_bytes(pickle.dumps(truth))
+    part.replace(kept)
     return truth
 
 

@@ -1,11 +1,13 @@
 """The measures of extracted recordings: the truth is perfect, and each kind of error shows in its own measure."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import data_recordings  # type: ignore[import-not-found]
 from support.data_recordings import main, met, table  # type: ignore[import-not-found]
 from support.recording_kit import Truth, render  # type: ignore[import-not-found]
 from support.recording_scores import iou, score, true_states  # type: ignore[import-not-found]
@@ -103,6 +105,28 @@ def test_table_names_refused_recordings(truth: Truth) -> None:
     line = table([good, bad]).splitlines()[2]
     assert "1/2" in line
     assert line.startswith("| undo")
+
+
+def test_an_interrupted_table_is_resumed(tmp_path: Path, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"failed": "", "film_seconds": 3.0, "seconds": 1.5, **score(truth, extracted(truth))}
+    done: list[tuple[str, int]] = []
+
+    def measure(case: tuple[str, int], **_: Any) -> dict[str, Any]:
+        if case == ("zoom", 2) and len(done) == 1:
+            raise KeyboardInterrupt
+        done.append(case)
+        return {"difficulty": case[0], "seed": case[1], **row}
+
+    monkeypatch.setattr(data_recordings, "measure", measure)
+    arguments = [f"output={tmp_path}", "difficulties=zoom", "seeds=1-3"]
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments)
+    main(arguments)
+    main(arguments)
+    assert done == [("zoom", 1), ("zoom", 2), ("zoom", 3)]
+    assert len(json.loads((tmp_path / "recordings.json").read_text())["rows"]) == 3
+    main([*arguments, "options=settle=4"])
+    assert len(done) == 6  # other options, other rows
 
 
 @pytest.mark.parametrize(
