@@ -77,7 +77,7 @@ def test_archives_give_their_records(art_folder: Path, tmp_path: Path) -> None:
     process = next(shards.read_processes(tmp_path / "set"))
     assert (process.subject, process.tags, process.source, process.licence) == (
         "1F600",
-        ("grin",),
+        ("grin", "lines first"),
         "set/face",
         "CC0",
     )

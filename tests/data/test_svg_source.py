@@ -30,7 +30,7 @@ def test_drawing_is_pure_and_carries_its_origin(inked: bytes) -> None:
     source.check()
     one, other = (source.draw(item(inked), Canvas(96), 0, seed) for seed in (0, 7))
     assert one.subject == "face"
-    assert (one.licence, one.author, one.tags) == ("CC0", "A", ("x",))
+    assert (one.licence, one.author, one.tags) == ("CC0", "A", ("x", "lines first"))
     assert one.work_rule
     assert [stage.name for stage in one.stages] == [span.name for span in one.spans()]
     for first, second in zip(one.stages, other.stages, strict=True):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data import timeline
+from paintsundo.data.manner import with_manner
 from paintsundo.data.painter import STYLES, paint
 from paintsundo.data.pictures import opened, picture_process, read_canvas
 from paintsundo.data.process import DrawingProcess
@@ -62,10 +63,11 @@ class PicturesSource(Source):
         record = record_of(item)
         if style == REGIONS:
             record["extra"] = {**record["extra"], "style": style}
-            return picture_process(picture, weights=self.options.work_shares, **record)
+            return with_manner(picture_process(picture, weights=self.options.work_shares, **record))
         # Equal pictures are painted alike, others of the same data set each in their own way.
         own = (abs(int(seed)), int(variant), int(record["hash"][:12], 16))
-        return paint(picture, own, None if style == MIXED else style, self.options.style_weights, **record)
+        chosen = None if style == MIXED else style
+        return with_manner(paint(picture, own, chosen, self.options.style_weights, **record))
 
     def preview(self, item: Item, side: int = 256) -> NDArray[np.uint8] | None:
         picture = opened(item.read(), 2 * side)

@@ -12,6 +12,8 @@ from PIL import ImageColor
 
 from paintsundo.data import timeline
 from paintsundo.data.compose import compose
+from paintsundo.data.manner import with_manner
+from paintsundo.data.painter import STYLES, paint
 from paintsundo.data.process import DrawingProcess
 from paintsundo.data.scene import Placed, Scene
 from paintsundo.data.source import Canvas, Item, Source, Unusable, record_of
@@ -21,6 +23,9 @@ from paintsundo.data.svg_document import OUTSIDE, Limits
 from paintsundo.data.svg_fonts import FONTS
 from paintsundo.data.svg_reader import parse
 from paintsundo.errors import UserError
+
+# The synthetic painter's styles that the file's own shapes do not give.
+OTHER_MANNERS = {style: 1.0 for style in STYLES if style != "line"}
 
 
 @dataclass
@@ -35,6 +40,7 @@ class Options:
     outside: str = "refuse"
     megabytes: float = 4.0
     shapes: int = 10_000
+    painted: float = 0.0
     work_shares: dict[str, float] = field(default_factory=lambda: dict(timeline.WEIGHTS))
 
 
@@ -69,6 +75,8 @@ class SvgSource(Source):
             raise UserError(f"source.fonts={options.fonts}: no such file; choose {', '.join(FONTS)} or a font")
         if options.megabytes <= 0 or options.shapes < 1:
             raise UserError("source.megabytes and source.shapes must be positive")
+        if not 0 <= options.painted <= 1:
+            raise UserError(f"source.painted={options.painted} is a share, 0 to 1")
         try:
             ImageColor.getrgb(options.sketch.colour)
         except ValueError as error:
@@ -84,15 +92,21 @@ class SvgSource(Source):
         return parse(item.read(), limits=self.limits)
 
     def draw(self, item: Item, canvas: Canvas, variant: int, seed: int) -> DrawingProcess:
-        art = self.parsed(item)
-        return scene_process(
+        art, record = self.parsed(item), record_of(item)
+        dimensions = canvas.dimensions(*art.view_box[2:])
+        own = (abs(int(seed)), int(variant), int(record["hash"][:12], 16))
+        if np.random.default_rng(own).random() < self.options.painted:
+            picture = Scene([Placed(art)], dimensions, self.options.fonts).paint()
+            return with_manner(paint(picture, own, weights=OTHER_MANNERS, **record))
+        process = scene_process(
             [Placed(art)],
-            canvas.dimensions(*art.view_box[2:]),
+            dimensions,
             look=self.look,
             fonts=self.options.fonts,
             weights=self.options.work_shares,
-            **record_of(item),
+            **record,
         )
+        return with_manner(process)
 
     def compose(self, items: Sequence[Item], canvas: Canvas, seed: int) -> DrawingProcess:
         usable = [item for item in items if self._parses(item)]
@@ -102,7 +116,7 @@ class SvgSource(Source):
         record = record_of(*usable)
         if background:
             record["tags"] = (*record["tags"], "background")
-        return scene_process(
+        process = scene_process(
             placed,
             canvas.dimensions(1, 1),
             background,
@@ -111,6 +125,7 @@ class SvgSource(Source):
             weights=self.options.work_shares,
             **record,
         )
+        return with_manner(process)
 
     def preview(self, item: Item, side: int = 256) -> NDArray[np.uint8] | None:
         art = self.parsed(item)
