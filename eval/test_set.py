@@ -1,8 +1,9 @@
 """Build the frozen test set and verify it: python eval/test_set.py art=FOLDER output=DIR [recipe=frozen] [freeze=false]
 
 art: what `python -m paintsundo.data fetch output=FOLDER` writes; Twemoji's package is fetched into it with npm where it
-is missing. Writes a data set of one split, test, which eval/quality.py data=DIR reads. Ends with 1 where the files or
-the drawn states are not those of configs/test_set/RECIPE.yaml; freeze=true writes their hashes there instead.
+is missing. Writes a data set of one split, test, which eval/quality.py data=DIR reads. Ends with 1 where the files,
+their subjects or the drawn states are not those of configs/test_set/RECIPE.yaml; freeze=true writes them there instead:
+no build puts these subjects into another split than test, whatever the set.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ from support.json_files import write_json
 from tqdm import tqdm
 
 from paintsundo.data import shards
-from paintsundo.data.art_sets import keeps_variant
 from paintsundo.data.inputs import list_inputs
 from paintsundo.data.process import DrawingProcess
 from paintsundo.data.shards import ShardWriter
 from paintsundo.data.source import Canvas, Item, Unusable
 from paintsundo.data.sources import source_class
-from paintsundo.data.splits import is_reserved, without_tone
+from paintsundo.data.splits import is_reserved
+from paintsundo.data.subjects import code_key, subject_key, tones
 from paintsundo.errors import UserError
 from paintsundo.settings import config_directory
 
@@ -62,32 +63,43 @@ def main(arguments: Sequence[str]) -> None:
         text = path.read_text(encoding="utf-8")
         for name in ("files", "states"):
             text = re.sub(rf"^{name}: .*$", f"{name}: {found[name]}", text, flags=re.M)
+        listed = "\n".join(f'  - "{key}"' for key in found["subjects"])
+        text = re.sub(r"^subjects:.*\n(?:[ -].*\n)*", "", text, flags=re.M).rstrip("\n") + f"\nsubjects:\n{listed}\n"
         path.write_text(text, encoding="utf-8")
         return
     for name, reason in (
         ("files", "other files than those that were frozen"),
         ("states", "the same files, drawn otherwise: another data engine or renderer"),
     ):
-        if recipe[name] != found[name]:
-            raise UserError(f"not the frozen test set ({reason}): {name} should be {recipe[name]}")
+        if recipe.get(name) != found[name]:
+            raise UserError(f"not the frozen test set ({reason}): {name} should be {recipe.get(name)}")
+    if more := set(found["subjects"]) - set(recipe.get("subjects") or ()):
+        raise UserError(
+            f"builds may put what the test set shows into training: {sorted(more)[0]} is not among subjects"
+        )
 
 
-def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, str]:
-    """Draw the test set of a recipe; returns its hashes. Raises UserError: an archive is missing or too small."""
+def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, Any]:
+    """Draw the test set of a recipe; returns its hashes and the sorted keys of its subjects.
+
+    Raises UserError: an archive is missing or too small.
+    """
     output.mkdir(parents=True, exist_ok=True)
     writer, files, states = ShardWriter(output), hashlib.sha256(), hashlib.sha256()
     licences: dict[str, int] = {}
+    subjects: set[str] = set()
     for part in recipe["parts"]:
         for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], part["count"], disable=None):
             writer.write(shards.encode(process, part=part["name"]), "test")
             files.update(
                 json.dumps([part["source"], part["size"], part["canvas"], process.source, process.hash]).encode()
             )
+            subjects.add(subject_key(process.subject))
             states.update(np.ascontiguousarray(process.film(np.linspace(0, 1, STATES))).tobytes())
             licences[process.licence] = licences.get(process.licence, 0) + 1
     listed = writer.close()
     count = sum(part["count"] for part in recipe["parts"])
-    hashes = {"files": files.hexdigest(), "states": states.hexdigest()}
+    hashes = {"files": files.hexdigest(), "states": states.hexdigest(), "subjects": sorted(subjects)}
     manifest = {"format": 1, "shards": listed, "samples": count, "splits": {"test": count}, "licences": licences}
     write_json(output / "manifest.json", {**manifest, "recipe": recipe["parts"], **hashes})
     return hashes
@@ -116,8 +128,8 @@ def _allowed(items: Sequence[Item], part: str) -> Iterator[Item]:
     """Reserved files only. Of Twemoji each that has no skin tone, as code points."""
     for item in items:
         if part == "twemoji":
-            subject = without_tone(re.sub(r"-?fe0f", "", item.stem)).upper()
-            if keeps_variant(item.stem, subject) and item.stem.lower() == subject.lower():
+            if not tones(item.stem) and "fe0f" not in item.stem.lower():
+                subject = code_key(item.stem)
                 record = {"subject": subject, "source": f"twemoji/{item.stem}", "licence": "CC-BY-4.0"}
                 yield Item(PurePosixPath(item.name).name, item.content, {**record, "author": "Twitter, jdecked"})
         elif is_reserved(item.stem):

@@ -1,6 +1,7 @@
 import io
 import json
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from paintsundo.data import inputs
 from paintsundo.data.art import fetch_art, minified, shrunk
 from paintsundo.data.art_sets import Subjects, _licences, _photos, keeps_variant
+from paintsundo.data.splits import is_reserved
 from paintsundo.data.svg_art import UnusableArt
 from paintsundo.errors import UserError
 
@@ -150,3 +152,22 @@ def test_the_most_specific_licence_counts_where_all_files_are_named(tmp_path: Pa
     assert first("usr/share/nature/Dune.jpg") == ("CC0-1.0", "2007, One")
     assert first("usr/share/wallpapers/Other.png") == ("GPL-2+", "2014, All")
     assert first("debian/rules") == ("Expat", "2014, Packager")
+
+
+def test_a_subject_of_tests_is_left_out_of_every_set(downloads: Path, tmp_path: Path, inked: bytes) -> None:
+    """Fluent names what OpenMoji gives code points, here one that is reserved by their hash while its name is not."""
+    names = (
+        unicodedata.name(chr(code)).lower().replace(" ", "-")
+        for code in range(0x1F601, 0x1F650)
+        if is_reserved(f"{code:X}")
+    )
+    name = next(name for name in names if not is_reserved(name) and not is_reserved(f"{name}-default"))
+    npm_package(
+        downloads / "fluentui-emoji-1.3.0.tgz",
+        {f"icons/flat/{stem}.svg": inked for stem in (name, f"{name}-default", "grinning-face")},
+    )
+    output = tmp_path / "pack"
+    manifest = fetch_art(output, downloads, ["fluent-flat"])
+    assert manifest["sets"]["fluent-flat"]["left_out"]["subject of tests"] == 2
+    items = inputs.read_items(output, {".svg"})
+    assert [item.record["subject"] for item in items] == ["1F600"]

@@ -116,8 +116,8 @@ def test_split_is_shown(dataset: Path, capsys: pytest.CaptureFixture[str]) -> No
     table = SplitTable.of(dataset)
     assert table.samples["test"] == 1
     assert sum(table.samples.values()) == shards.read_manifest(dataset)["samples"]
-    assert "subjects in train and validation both: 0" in said
-    assert "samples of reserved files outside test: 0" in said
+    assert "subjects in several splits: 0" in said
+    assert "samples of reserved files and subjects outside test: 0" in said
 
 
 def test_split_anew(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,9 @@ def test_processes_of_several_subjects_go_where_all_of_them_go(dataset: Path) ->
         both = split_of_record({"subject": f"a+{name}", "stems": ["a", name]}, 0.5, 0.0, 1)
         assert both == (one if split == one else None)
     assert set(others.values()) == {"train", "validation"}
-    assert split_of_record({"subject": "a", "stems": [RESERVED]}, 0.5, 0.0, 1) == "test"
+    assert split_of_record({"subject": RESERVED, "stems": ["a"]}, 0.5, 0.0, 1) == "test"
+    assert split_of_record({"subject": f"a+{RESERVED}", "stems": ["a", "b"]}, 0.5, 0.0, 1) is None
+    assert split_of_record({"subject": "a", "stems": [RESERVED]}, 0.5, 0.0, 1) is None  # of no split
 
 
 def test_check_names_damaged_manifests_and_strangers(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

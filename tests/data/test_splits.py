@@ -1,8 +1,7 @@
 import hashlib
 
-import pytest
-
-from paintsundo.data.splits import is_reserved, split_of, tones, without_tone
+from paintsundo.data.splits import RESERVED, is_reserved, is_test_subject, split_of, split_of_subject
+from paintsundo.data.subjects import subject_key
 
 
 def test_reserved_is_the_last_digit_of_the_hash_of_the_lower_case_stem() -> None:
@@ -14,25 +13,25 @@ def test_reserved_is_the_last_digit_of_the_hash_of_the_lower_case_stem() -> None
 
 
 def test_splits_go_by_subject() -> None:
-    subjects = [f"subject {k}" for k in range(400)]
+    subjects = [f"subject {k}" for k in range(800)]
     splits = [split_of("cat36", subject) for subject in subjects]
     assert splits == [split_of("cat35", subject) for subject in subjects]
-    assert 10 <= splits.count("validation") <= 45
-    assert set(splits) == {"train", "validation"}
-    assert split_of("cat37", "subject 1") == "test"
+    assert 20 <= splits.count("validation") <= 90
+    assert 20 <= splits.count("test") <= 90
+    assert set(splits) == {"train", "validation", "test"}
+    assert all(is_reserved(subject_key(s)) == (split == "test") for s, split in zip(subjects, splits, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("name", "plain", "count"),
-    [
-        ("1F469-1F3FB-200D-1F33E", "1F469-200D-1F33E", 1),
-        ("woman-dark-skin-tone", "woman", 1),
-        ("person-medium-light", "person", 1),
-        ("women-wrestling-medium-dark-skin-tone-dark-skin-tone", "women-wrestling", 2),
-        ("white-medium-square", "white-medium-square", 0),
-        ("light-bulb", "light-bulb", 0),
-    ],
-)
-def test_skin_tones(name: str, plain: str, count: int) -> None:
-    assert without_tone(name) == plain
-    assert tones(name) == count
+def test_reserved_files_are_of_the_test_split_only_if_their_subjects_are() -> None:
+    assert split_of("cat37", "cat37") == "test"
+    assert split_of("cat37", "cat36") == RESERVED  # other files of this subject are trained on
+    assert split_of("cat36", "cat37") == "test"
+    assert is_test_subject("CAT37")
+
+
+def test_seeds_draw_other_shares() -> None:
+    subjects = [f"subject {k}" for k in range(400)]
+    first, again, other = ([split_of_subject(s, 0.25, 0.25, seed) for s in subjects] for seed in (1, 1, 2))
+    assert first == again != other
+    assert all(70 <= first.count(split) <= 130 for split in ("validation", "test"))
+    assert [split_of_subject(s, 0.25) for s in subjects] == [split_of_subject(s.upper(), 0.25) for s in subjects]

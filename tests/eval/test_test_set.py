@@ -69,10 +69,17 @@ def test_another_set_than_the_frozen_one_is_refused(art, monkeypatch, capsys):
         test_set.main([f"art={art}", f"output={art / 'a'}"])
     test_set.main([f"art={art}", f"output={art / 'b'}", "freeze=true"])
     assert file.read_text().startswith("# kept\n")
+    assert sorted(OmegaConf.load(file).subjects) == sorted(RESERVED)
+    text = file.read_text()
+    test_set.main([f"art={art}", f"output={art / 'again'}", "freeze=true"])
+    assert file.read_text() == text
     test_set.main([f"art={art}", f"output={art / 'c'}"])
     assert OmegaConf.load(file).states in capsys.readouterr().out
     with pytest.raises(UserError, match="holds a data set already"):
         test_set.main([f"art={art}", f"output={art / 'c'}"])
-    file.write_text(file.read_text().replace("size: 64", "size: 80"))
+    file.write_text(text.replace(f'  - "{max(RESERVED)}"\n', ""))
+    with pytest.raises(UserError, match=f"into training: {max(RESERVED)} is not among subjects"):
+        test_set.main([f"art={art}", f"output={art / 'lacking'}"])
+    file.write_text(text.replace("size: 64", "size: 80"))
     with pytest.raises(UserError, match="other files than those that were frozen"):
         test_set.main([f"art={art}", f"output={art / 'd'}"])

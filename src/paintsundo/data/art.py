@@ -1,9 +1,9 @@
 """Gather openly licensed art into one small folder of archives that `build` reads.
 
 Packages come from the package tools present (npm; pip; apt-get and dpkg), or from a folder of files downloaded
-before. Vector art is cut down to what is drawn, pictures to 512 pixels; files of stroke order stay as
-they are. Reserved files go into archives of their own, a few per set, for tests only. `manifest.json` lists every set
-with its package, licence and number of files.
+before. Vector art is cut down to what is drawn, pictures to 512 pixels; files of stroke order stay as they are.
+Reserved files go into archives of their own, a few per set, for tests only; other files of what tests show are left
+out, in every set. `manifest.json` lists every set with its package, licence and number of files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from paintsundo.data.art_sets import SETS, Art, ArtSet, Subjects, learn_subjects
 from paintsundo.data.inputs import INDEX
 from paintsundo.data.pictures import opened
 from paintsundo.data.scene import render
-from paintsundo.data.splits import is_reserved
+from paintsundo.data.splits import is_reserved, is_test_subject
 from paintsundo.data.svg_art import SvgArt, UnusableArt
 from paintsundo.data.svg_reader import parse
 from paintsundo.errors import UserError
@@ -190,6 +190,9 @@ def _chosen(
     for art in found:
         kind = int(is_reserved(art.stem))
         if len(parts[kind]) >= (RESERVED_KEPT if kind else art_set.most or len(found)):
+            continue
+        if not kind and is_test_subject(art.subject):
+            left_out["subject of tests"] = left_out.get("subject of tests", 0) + 1
             continue
         try:
             suffix, data = _small(art, art_set)

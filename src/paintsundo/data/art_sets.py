@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 from paintsundo.data.glyphs.reading import character_of, read
 from paintsundo.data.glyphs.tags import tags_of
-from paintsundo.data.splits import SKIN_TONES, is_reserved, tones, without_tone
+from paintsundo.data.subjects import SKIN_TONES, code_key, name_key, subject_key, tones, without_tone
 
 _XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
-_VARIATION = re.compile(r"-?FE0F", re.I)
+LARGEST_CLIP_ART = 60_000  # bytes
+MOST_OF_A_TITLE = 3  # files that show one subject
+_NUMBER = re.compile(r"(?<=[^\W\d_])[\s_-]*\d+$")  # of one file among several of its subject
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,42 @@ class Subjects:
         self.code_points: dict[str, str] = {}  # name -> code points
         self.tags: dict[str, tuple[str, ...]] = {}
 
-    def of_code_points(self, code: str) -> str:
-        """The subject of a code point sequence: no variation selectors, no skin tones."""
-        return without_tone(_VARIATION.sub("", code.upper())).upper()
+    def learn(self, name: str, code: str) -> None:
+        """Take the first code points given for a name."""
+        self.code_points.setdefault(name_key(name), code_key(code))
 
     def of_name(self, name: str) -> str:
-        """The subject of a CLDR-like name; the name itself where its code points are unknown."""
-        plain = without_tone(name)
-        return self.code_points.get(plain, plain)
+        """The key of the subject of a CLDR-like name."""
+        known = name_key(name)
+        for key in (known, without_tone(known)):
+            for text in (key, *_other_names(key)):
+                if text in self.code_points:
+                    return self.code_points[text]
+        return subject_key(known)
+
+
+_MICROSOFT = {
+    "blackbird": "black-bird",
+    "knocked-out-face": "face-with-crossed-out-eyes",
+    "man-merpeople": "merman",
+    "man-with-bunny-ears": "men-with-bunny-ears",
+    "man-wrestling": "men-wrestling",
+    "person-merpeople": "merperson",
+    "phoenix-bird": "phoenix",
+    "red-triangle": "red-triangle-pointed-up",
+    "stuffedbread": "stuffed-flatbread",
+    "woman-merpeople": "mermaid",
+    "woman-wrestling": "women-wrestling",
+}
+
+
+def _other_names(key: str) -> list[str]:
+    """How the CLDR calls what Microsoft calls otherwise: deaf-man, not man-deaf; mage, not person-mage."""
+    words = _MICROSOFT.get(key, key).replace("blonde", "blond").split("-")
+    orders = [words, [*words[1:], words[0]]]
+    if words[0] == "person":
+        orders += [words[1:], [*words[1:], "person"], ["people", *words[1:]]]
+    return ["-".join(order) for order in orders]
 
 
 def _words(*texts: str) -> tuple[str, ...]:
@@ -92,13 +123,12 @@ def learn_subjects(folders: dict[str, Path]) -> Subjects:
     if noto is not None:
         for code, name in json.loads((noto / "chars.json").read_text()).items():
             if not tones(name):
-                subjects.code_points.setdefault(name, subjects.of_code_points(code))
+                subjects.learn(name, code)
     if openmoji is not None:
         for entry in json.loads((openmoji / "data" / "openmoji.json").read_text()):
-            subject = subjects.of_code_points(entry["hexcode"])
+            subject = code_key(entry["hexcode"])
             if not entry["skintone"]:
-                name = re.sub(r"[^a-z0-9]+", "-", entry["annotation"].lower()).strip("-")
-                subjects.code_points.setdefault(name, subject)
+                subjects.learn(entry["annotation"], entry["hexcode"])
                 tags = _words(
                     entry["annotation"],
                     entry["subgroups"].replace("-", " "),
@@ -114,7 +144,7 @@ def _openmoji(folder: Path, subjects: Subjects) -> Iterator[Art]:
         for entry in json.loads((folder / "data" / "openmoji.json").read_text())
     }
     for path in sorted((folder / "color" / "svg").glob("*.svg")):
-        subject = subjects.of_code_points(path.stem)
+        subject = subject_key(path.stem)
         if keeps_variant(path.stem, subject):
             tags = ("outlined", "flat colours", *subjects.tags.get(subject, ()))
             yield Art(path.stem, path.read_bytes(), subject, tags, authors.get(path.stem, ""), "CC-BY-SA-4.0")
@@ -148,21 +178,29 @@ def _fluent(style: str) -> Callable[[Path, Subjects], Iterator[Art]]:
 
 def _openclipart(folder: Path, subjects: Subjects) -> Iterator[Art]:
     root = folder / "usr" / "share" / "openclipart" / "svg"
-    for path in sorted(root.rglob("*.svg")):
+    paths = [path for path in sorted(root.rglob("*.svg")) if path.stat().st_size <= LARGEST_CLIP_ART]
+    titles = {path: _title(path.read_text(errors="replace")) for path in paths}
+    shared = Counter(titles.values())
+    for path in paths:
         data = path.read_bytes()
-        if len(data) > 60_000 or b"<image" in data:
+        if b"<image" in data:
             continue
         text = data.decode("utf-8", "replace")
         if "www.w3.org/2000/svg" not in text:
             data = data.replace(b"<svg", b'<svg xmlns="http://www.w3.org/2000/svg"', 1)
         keywords = re.findall(r"<rdf:li>\s*([A-Za-z][A-Za-z -]{2,24})\s*</rdf:li>", text)
         keywords = [word for word in keywords if not word.lower().startswith("hash")]  # a converter's leavings
-        titles = [title.strip() for title in re.findall(r"<dc:title>([^<]*)</dc:title>", text)]
         author = re.search(r"<dc:creator>.*?<dc:title>([^<]*)</dc:title>", text, re.S)
         folders = [part.replace("_", " ") for part in path.relative_to(root).parent.parts if part != "unsorted"]
         tags = ("clip art", *_words(*keywords, *folders))[:12]
-        title = titles[0].lower() if titles and titles[0] else path.stem
-        yield Art(path.stem, data, title, tags, author[1].strip() if author else "", "public domain")
+        title = titles[path] if shared[titles[path]] <= MOST_OF_A_TITLE else ""  # else that of a collection
+        subject = subjects.of_name(_NUMBER.sub("", title or path.stem))
+        yield Art(path.stem, data, subject, tags, author[1].strip() if author else "", "public domain")
+
+
+def _title(text: str) -> str:
+    found = re.search(r"<dc:title>([^<]*)</dc:title>", text)
+    return found[1].strip() if found else ""
 
 
 def _file_pattern(pattern: str) -> re.Pattern[str]:
@@ -217,15 +255,13 @@ def _photos(allowed: str, wanted: str) -> Callable[[Path, Subjects], Iterator[Ar
 
 
 def _stroke_order(files: str) -> Callable[[Path, Subjects], Iterator[Art]]:
-    """Characters of KanjiVG or hanzi-writer, one file each: its variants left out, and characters that only one of the
-    two names reserves, which would be trained on in the other.
-    """
+    """Characters of KanjiVG or hanzi-writer, one file each: its variants left out."""
 
     def collect(folder: Path, subjects: Subjects) -> Iterator[Art]:
         kanjivg = files.endswith(".svg")
         for path in sorted(folder.glob(files)):
             character = character_of(path.stem)
-            if not character or is_reserved(character) != is_reserved(f"{ord(character):05x}"):
+            if not character:
                 continue
             data = path.read_bytes()
             tags = tags_of(read(data, path.stem))

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from paintsundo.data import shards
 from paintsundo.data.index import read_shards
 from paintsundo.data.shard_store import Shard
-from paintsundo.data.splits import is_reserved
+from paintsundo.data.splits import is_reserved, is_test_subject
+from paintsundo.data.subjects import subject_key
 from paintsundo.errors import UserError
 
 _DAMAGE = (ValueError, KeyError, OSError, SyntaxError, TypeError, AttributeError)
@@ -72,15 +73,19 @@ def _sample_faults(members: dict[str, bytes], split: str) -> list[str]:
     if split != "test":
         reserved = filter(is_reserved, process.extra.get("stems", ()))
         found += [f"made from the reserved file {name}" for name in reserved]
+        found += [
+            f"{name} is a subject for tests alone" for name in filter(is_test_subject, process.subject.split("+"))
+        ]
     return found
 
 
 def _crossing(members: dict[str, bytes], split: str, seen: dict[str, str]) -> Iterator[str]:
-    """Subjects that are in training as well as in validation."""
+    """Subjects that are in several splits."""
     try:
         subjects = shards.record_of(members)["subject"].split("+")
     except _DAMAGE:
         return
     for subject in subjects:
-        if split != "test" and seen.setdefault(subject, split) != split:
-            yield f"subject {subject}: in {seen[subject]} and in {split}"
+        key = subject_key(subject)
+        if seen.setdefault(key, split) != split:
+            yield f"subject {subject}: in {seen[key]} and in {split}"

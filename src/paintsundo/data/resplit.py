@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from tqdm import tqdm
 from paintsundo.data import shards
 from paintsundo.data.making.folder import LICENCES, MANIFEST, REJECTED
 from paintsundo.data.shard_writer import ShardWriter
-from paintsundo.data.splits import SPLITS, VALIDATION_SHARE, is_reserved
+from paintsundo.data.splits import SPLITS, VALIDATION_SHARE, is_reserved, is_test_subject, split_of_subject
+from paintsundo.data.subjects import subject_key
 from paintsundo.errors import UserError
 
 
 @dataclass(frozen=True)
 class SplitTable:
-    """Samples and subjects by split, subjects in training and validation both, and reserved files outside the test."""
+    """Samples and subjects by split, subjects of several splits, and samples of reserved files and subjects outside the
+    test.
+    """
 
     samples: dict[str, int]
     subjects: dict[str, int]
@@ -41,9 +44,9 @@ class SplitTable:
             for _, members in shards.read_samples(dataset / shard["file"], "json"):
                 record = shards.record_of(members)
                 samples[split] += 1
-                seen.setdefault(split, set()).update(record["subject"].split("+"))
-                reserved += split != "test" and any(map(is_reserved, record.get("stems", ())))
-        crossing = tuple(sorted(seen["train"] & seen["validation"]))
+                seen.setdefault(split, set()).update(map(subject_key, record["subject"].split("+")))
+                reserved += split != "test" and _for_tests_alone(record)
+        crossing = tuple(sorted(key for key, splits in Counter(chain(*seen.values())).items() if splits > 1))
         return cls(dict(samples), {split: len(found) for split, found in seen.items()}, crossing, reserved, left_out)
 
     def __str__(self) -> str:
@@ -53,27 +56,29 @@ class SplitTable:
             count = self.samples.get(split, 0)
             lines.append(f"{split:<12}{count:>9}{count / total:>8.1%}{self.subjects.get(split, 0):>10}")
         named = f": {', '.join(self.crossing[:5])}{', …' if len(self.crossing) > 5 else ''}" if self.crossing else ""
-        lines.append(f"subjects in train and validation both: {len(self.crossing)}{named}")
-        lines.append(f"samples of reserved files outside test: {self.reserved}")
+        lines.append(f"subjects in several splits: {len(self.crossing)}{named}")
+        lines.append(f"samples of reserved files and subjects outside test: {self.reserved}")
         if self.left_out:
             lines.append(f"left out, because their subjects fall into different splits: {self.left_out}")
         return "\n".join(lines)
 
 
 def split_of_record(record: dict[str, Any], validation: float, test: float, seed: int | None) -> str | None:
-    """The split of a process: test for reserved files, else by its subject alone; None where it has several that fall
-    into different splits.
+    """The split of a process by its subjects alone; None where it has several that fall into different splits, or a
+    file of it is reserved while its subject is not.
     """
-    if any(map(is_reserved, record.get("stems", ()))):
-        return "test"
-    found = {_split_of_subject(subject, validation, test, seed) for subject in record["subject"].split("+")}
-    return found.pop() if len(found) == 1 else None
+    subjects = record["subject"].split("+")
+    found = {
+        "test" if is_test_subject(subject) else split_of_subject(subject, validation, test, seed)
+        for subject in subjects
+    }
+    if len(found) > 1 or (found != {"test"} and any(map(is_reserved, record.get("stems", ())))):
+        return None
+    return found.pop()
 
 
-def _split_of_subject(subject: str, validation: float, test: float, seed: int | None) -> str:
-    text = subject.lower() if seed is None else f"{seed}/{subject.lower()}"  # without a seed as `splits.split_of`
-    place = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 16**8
-    return "validation" if place < validation else "test" if place < validation + test else "train"
+def _for_tests_alone(record: dict[str, Any]) -> bool:
+    return any(map(is_reserved, record.get("stems", ()))) or any(map(is_test_subject, record["subject"].split("+")))
 
 
 def resplit(dataset: Path, output: Path, validation: float | None, test: float, seed: int | None) -> SplitTable:

@@ -109,6 +109,7 @@ class Item:
 
     @property
     def split(self) -> str:
+        """By the subject; `splits.RESERVED` for files that belong to none."""
         return split_of(self.stem, self.record["subject"])
 
 
@@ -145,7 +146,7 @@ def record_of(*items: Item) -> dict[str, Any]:
     tags = dict.fromkeys(tag for record in records for tag in record.get("tags", ()))
     hashes = [item.hash() for item in items]
     return {
-        "subject": "+".join(record["subject"] for record in records),
+        "subject": "+".join(record["subject"].replace("+", " ") for record in records),
         "source": "+".join(record["source"] for record in records),
         "tags": tuple(tags),
         "licence": _joined(records, "licence"),

@@ -1,15 +1,18 @@
-"""Which file may be used for what: reserved files are never trained on, and subjects never cross splits."""
+"""Which file may be used for what: reserved files are never trained on, and a subject is of one split in every set."""
 
 from __future__ import annotations
 
 import hashlib
-import re
+from functools import cache
+
+from omegaconf import OmegaConf
+
+from paintsundo.data.subjects import subject_key
+from paintsundo.settings import config_directory
 
 SPLITS = ("train", "validation", "test")
+RESERVED = "reserved"  # of no split: the file is reserved by its name, while its subject is not
 VALIDATION_SHARE = 1 / 16
-_WORD = r"-(?:medium-light|medium-dark|light|medium|dark)(?:-skin-tone)?"
-TONE = re.compile(rf"-?1f3f[b-f]|{_WORD}(?=(?:{_WORD})*$)", re.I)  # code points, or words ending a name
-SKIN_TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
 
 
 def is_reserved(stem: str) -> bool:
@@ -17,19 +20,30 @@ def is_reserved(stem: str) -> bool:
     return hashlib.sha256(stem.lower().encode()).hexdigest().endswith("0")
 
 
+@cache
+def frozen_subjects() -> frozenset[str]:
+    """Keys of what the frozen test sets show (`subjects` of configs/test_set/*.yaml)."""
+    files = sorted((config_directory() / "test_set").glob("*.yaml"))
+    recipes = (OmegaConf.to_container(OmegaConf.load(file)) for file in files)
+    return frozenset(key for recipe in recipes if isinstance(recipe, dict) for key in recipe.get("subjects") or ())
+
+
+def is_test_subject(subject: str) -> bool:
+    """Whether a subject is for tests alone, in every set: by the hash of its key, or as one of a frozen test set."""
+    key = subject_key(subject)
+    return is_reserved(key) or key in frozen_subjects()
+
+
 def split_of(stem: str, subject: str) -> str:
-    """test for reserved files, otherwise train or validation by the subject alone."""
-    if is_reserved(stem):
+    """The split of a subject, by its key alone; RESERVED where the stem forbids training on it."""
+    if is_test_subject(subject):
         return "test"
-    place = int(hashlib.sha256(subject.lower().encode()).hexdigest()[:8], 16) / 16**8
-    return "validation" if place < VALIDATION_SHARE else "train"
+    return RESERVED if is_reserved(stem) else split_of_subject(subject, VALIDATION_SHARE)
 
 
-def without_tone(name: str) -> str:
-    """A code point sequence or name without its skin tones: variants of one subject share it."""
-    return TONE.sub("", name).strip("-_ ")
-
-
-def tones(name: str) -> int:
-    """How many skin tones a code point sequence or name holds."""
-    return len(TONE.findall(name))
+def split_of_subject(subject: str, validation: float, test: float = 0.0, seed: int | None = None) -> str:
+    """The split of a subject that is not for tests alone: these shares of all keys, drawn anew by each seed."""
+    key = subject_key(subject).lower()
+    text = key if seed is None else f"{seed}/{key}"
+    place = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 16**8
+    return "validation" if place < validation else "test" if place < validation + test else "train"

@@ -36,7 +36,7 @@ class Inputs:
         items: of each part, of the wanted splits alone.
         refused: inputs that may not be used, by name.
         found: how many items there were.
-        left_out: of other splits, and how many.
+        left_out: of other splits or of none, and how many.
     """
 
     items: list[list[Item]]
