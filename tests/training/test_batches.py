@@ -40,17 +40,17 @@ def equal(one: dict, other: dict) -> bool:
 
 def test_batch_n_depends_on_seed_and_n_alone(bank: ProcessBank) -> None:
     make = StatePictures(bank, 3)
-    first = list(islice(Batches(make, 7, torch.device("cpu")), 4))
-    later = Batches(make, 7, torch.device("cpu"))
+    first = list(islice(Batches([make], 7, torch.device("cpu")), 4))
+    later = Batches([make], 7, torch.device("cpu"))
     later.start = 2
     torch.manual_seed(99)
     assert all(map(equal, first[2:], islice(later, 2)))
     assert not equal(first[0], first[1])
-    assert not equal(first[0], next(iter(Batches(make, 8, torch.device("cpu")))))
+    assert not equal(first[0], next(iter(Batches([make], 8, torch.device("cpu")))))
 
 
 def test_batches_go_through_a_data_loader(bank: ProcessBank) -> None:
-    batches = Batches(StatePictures(bank, 2), 1, torch.device("cpu"))
+    batches = Batches([StatePictures(bank, 2)], 1, torch.device("cpu"))
     loaded = islice(torch.utils.data.DataLoader(batches, batch_size=None), 2)
     assert all(map(equal, islice(batches, 2), loaded))
 

@@ -168,7 +168,6 @@ def test_arguments_handed_on_to_bases_are_known() -> None:
         (["train_parts=['(']"], "no regular expression"),
         (["data.held_out=0"], "say data.held_out=1 or more, or sample_every=null"),
         (["keep_every=1500"], "keep_every=1500 is no multiple of checkpoint_every=1000"),
-        (["data.buckets=[[64,64]]"], "say data.loader=stream too"),
         (["data.cache=x"], "say data.loader=stream too"),
         (["data.loader=stream", "data.cache=x"], "say data.cache=null"),
         (["data.states_per_process=2"], "say data.loader=stream too"),

@@ -7,6 +7,7 @@ from PIL import Image
 from paintsundo.checkpoints import load_tagger
 from paintsundo.conditioning.tagger import Tagger
 from paintsundo.training.bank import ProcessBank, to_signed
+from paintsundo.training.banks import BankSet
 from paintsundo.training.tagger import TaggerModule
 from paintsundo.training.vocabulary import prompt_from_tags
 
@@ -14,7 +15,7 @@ from paintsundo.training.vocabulary import prompt_from_tags
 def trained(bank: ProcessBank, steps: int) -> TaggerModule:
     torch.manual_seed(0)
     module = TaggerModule([8, 8], tag_count=20, picture_size=64)
-    module.prepare(bank)
+    module.prepare(BankSet([bank]))
     optimizer = torch.optim.AdamW(module.parameters(), 0.01)
     batches = module.make_batches(bank, 8)
     for step in range(steps):

@@ -13,6 +13,7 @@ from paintsundo.data.shards import different_sizes
 from paintsundo.errors import UserError
 
 _SHIFT = 32768
+NEVER = 32767  # of reveal maps, shifted: a pixel that never takes the stage's picture
 _WORK_UNITS = 65534
 
 PERMUTATIONS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
@@ -26,15 +27,16 @@ class ProcessBank:
         reveals: int16 (P, S, H, W), the work position at which a pixel takes that stage's picture, less 32768
             (uint16 has few kernels in torch; shifted, it orders the same way). 32767 is never.
         metas: one mapping a process (tags, stage names, …).
+        first: number of its first process among those of all banks of a run.
 
     Raises:
         UserError: no process at all.
     """
 
-    def __init__(self, pictures: Tensor, reveals: Tensor, metas: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, pictures: Tensor, reveals: Tensor, metas: Sequence[dict[str, Any]], first: int = 0) -> None:
         if len(pictures) == 0:
             raise UserError("the data set has no processes of this split")
-        self.pictures, self.reveals, self.metas = pictures, reveals, list(metas)
+        self.pictures, self.reveals, self.metas, self.first = pictures, reveals, list(metas), first
         sketch = torch.zeros(pictures.shape[:2], dtype=torch.bool)
         for row, meta in enumerate(self.metas):
             for stage, name in enumerate(meta.get("stages", [])):
@@ -61,7 +63,7 @@ class ProcessBank:
             raise UserError(different_sizes("the data", sorted(sizes)))
         height, width = loaded[0][0].shape[2:4]
         joined = torch.full((total, most, 3, height, width), 255, dtype=torch.uint8, device=device)
-        reveals = torch.full((total, most, height, width), _SHIFT - 1, dtype=torch.int16, device=device)
+        reveals = torch.full((total, most, height, width), NEVER, dtype=torch.int16, device=device)
         at = 0
         for pictures, when, _ in loaded:
             for start in range(0, len(pictures), 256):  # in pieces: the host never holds a second copy
@@ -69,8 +71,7 @@ class ProcessBank:
                 count, stages = pictures[piece].shape[:2]
                 rows = slice(at, at + count)
                 joined[rows, :stages] = torch.from_numpy(pictures[piece]).to(device).permute(0, 1, 4, 2, 3)
-                shifted = (when[piece].astype(np.int32) - _SHIFT).astype(np.int16)
-                reveals[rows, :stages] = torch.from_numpy(shifted).to(device)
+                reveals[rows, :stages] = torch.from_numpy(shifted(when[piece])).to(device)
                 at += count
         return cls(joined, reveals, [meta for _, _, metas in loaded for meta in metas])
 
@@ -119,6 +120,11 @@ class ProcessBank:
             revealed = self.reveals[index, stage][:, None] <= position
             out = torch.where(revealed[:, :, None], picture[:, None], out)
         return out
+
+
+def shifted(reveals: np.ndarray) -> np.ndarray:
+    """uint16 reveal maps → int16 of the same order, each less 32768."""
+    return (reveals ^ np.uint16(_SHIFT)).view(np.int16)
 
 
 def to_signed(pictures: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Endless batches from a process bank; batch n depends on (seed, n) alone, so a resumed run goes on exactly."""
+"""Endless batches from process banks; batch n depends on (seed, n) alone, so a resumed run goes on exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from paintsundo.errors import UserError
 from paintsundo.training.bank import PERMUTATIONS, ProcessBank, operation_step_of, to_signed
 
 Batch = dict[str, Any]
+_SIZES = 1  # stream of random numbers that sizes of batches are drawn from
 
 
 def seed_of(seed: int, number: int) -> int:
@@ -21,34 +23,82 @@ def seed_of(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0])
 
 
+class BatchMaker(ABC):
+    """Makes batches of one size in two parts: what is drawn for the rows of all devices, and what one device reads.
+
+    So a device's rows are the same whether it takes all of them or a part.
+
+    Attributes:
+        batch_size: rows per device.
+        size: (height, width) of the pictures in a batch.
+        processes: how many drawing processes rows are drawn from.
+    """
+
+    batch_size: int
+    size: tuple[int, int]
+    processes: int
+
+    @abstractmethod
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
+        """Random choices for so many rows: tensors (count, …), and others that hold for all rows."""
+
+    @abstractmethod
+    def gather(self, drawn: Mapping[str, Any]) -> Batch:
+        """The batch of these choices."""
+
+    def __call__(self, generator: torch.Generator) -> Batch:
+        """A batch of one device alone."""
+        return self.gather(self.draw(self.batch_size, generator))
+
+
 class Batches(IterableDataset):
-    """Calls `make(generator)` for batch number `start`, `start + 1`, …, each with its own generator.
+    """Batch number `start`, `start + 1`, …, each of one size and with its own generator.
+
+    Sizes are drawn in proportion to their processes, but for the first batches, which show every size once: what is
+    compiled for each of them is compiled at the beginning.
 
     Args:
-        make: gives a batch.
+        makers: one for each size.
         seed: of all batches.
         device: where they are made.
-        rank, world: of this process; batch n of all processes together are numbers n·world … n·world + world − 1.
+        rank, world: of this process; it takes its rows of the batch of all processes together.
+
+    Raises:
+        ValueError: no makers.
     """
 
     def __init__(
         self,
-        make: Callable[[torch.Generator], Batch],
+        makers: Sequence[BatchMaker],
         seed: int,
         device: torch.device,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.make, self.seed, self.device = make, seed, device
+        if not makers:
+            raise ValueError("batches need a maker")
+        self.makers, self.seed, self.device = list(makers), seed, device
         self.rank, self.world = rank, world
         self.start = 0
+        self._cumulative = np.cumsum([maker.processes for maker in self.makers], dtype=np.float64)
+
+    def maker_of(self, number: int) -> BatchMaker:
+        """What makes batch number 0, 1, …: the same on all devices."""
+        if number < len(self.makers):
+            return self.makers[number]
+        place = np.random.default_rng((self.seed, number, _SIZES)).random() * self._cumulative[-1]
+        return self.makers[int(np.searchsorted(self._cumulative, place, side="right"))]
 
     def __iter__(self) -> Iterator[Batch]:
         number = self.start
         while True:
-            stream = seed_of(self.seed, number * self.world + self.rank)
-            batch = self.make(torch.Generator(self.device).manual_seed(stream))
-            yield {**batch, "number": number}
+            maker = self.maker_of(number)
+            generator = torch.Generator(self.device).manual_seed(seed_of(self.seed, number))
+            count = maker.batch_size * self.world
+            own = slice(self.rank * maker.batch_size, (self.rank + 1) * maker.batch_size)
+            drawn = maker.draw(count, generator)
+            rows = {name: value[own] if isinstance(value, Tensor) else value for name, value in drawn.items()}
+            yield {**maker.gather(rows), "number": number, "bucket": maker.size}
             number += 1
 
 
@@ -82,7 +132,18 @@ def clip_work(count: int, frames: int, span: tuple[float, float], generator: tor
     return bottom[:, None] + (top - bottom)[:, None] * t
 
 
-class StatePictures:
+def group_work(count: int, frames: int, group: int, span: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """Work positions of what a decoder with `decode_group=group` sees of such clips, float (count, group + 2).
+
+    The ends of each clip of `frames`, and `group` neighbours between them at a uniform place.
+    """
+    work = clip_work(count, frames, span, generator)
+    first = 1 + _integers(frames - 1 - group, count, generator)
+    inner = first[:, None] + torch.arange(group, device=work.device)
+    return torch.cat([work[:, :1], work.gather(1, inner), work[:, -1:]], dim=1)
+
+
+class StatePictures(BatchMaker):
     """Pictures for an image autoencoder or a tagger: {"pictures": (B, 3, H, W) in [−1, 1], "index": (B,)}.
 
     `finished` of them are finished pictures, the others states at uniform work positions.
@@ -90,21 +151,28 @@ class StatePictures:
 
     def __init__(self, bank: ProcessBank, batch_size: int, finished: float = 0.4, permute: float = 0.7) -> None:
         self.bank, self.batch_size, self.finished, self.permute = bank, batch_size, finished, permute
+        self.size, self.processes = bank.size, len(bank)
 
-    def __call__(self, generator: torch.Generator) -> Batch:
-        index = _integers(len(self.bank), self.batch_size, generator)
-        work = _uniform((self.batch_size, 1), generator)
-        done = _uniform((self.batch_size, 1), generator) < self.finished
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
+        index = _integers(len(self.bank), count, generator)
+        work = _uniform((count, 1), generator)
+        done = _uniform((count, 1), generator) < self.finished
         work = torch.where(done, torch.ones_like(work), work)
-        permutation = _permutations(self.batch_size, self.permute, generator)
-        return {"pictures": to_signed(self.bank.states(index, work, permutation)[:, 0]), "index": index}
+        return {"index": index, "work": work, "permutation": _permutations(count, self.permute, generator)}
+
+    def gather(self, drawn: Mapping[str, Any]) -> Batch:
+        index = drawn["index"]
+        states = self.bank.states(index, drawn["work"], drawn["permutation"])
+        return {"pictures": to_signed(states[:, 0]), "index": index + self.bank.first}
 
 
-class StateClips:
+class StateClips(BatchMaker):
     """Clips for the temporal autoencoder: {"clips": (B, 3, T, H, W) in [−1, 1]}, finished end first.
 
+    `group`: of each clip the ends and so many neighbours alone (`group_work`); 0: all frames.
+
     Raises:
-        UserError: `crop` does not fit the pictures.
+        UserError: `crop` or `group` does not fit the clips.
     """
 
     def __init__(
@@ -115,19 +183,36 @@ class StateClips:
         span: tuple[float, float],
         permute: float = 0.7,
         crop: int | None = None,
+        group: int = 0,
     ) -> None:
+        if not 0 <= group <= max(frames - 2, 0):
+            raise UserError(f"{group} neighbours between the ends of {frames} frames: choose 0 to {frames - 2}")
         if crop is not None and (crop < 1 or crop % 16 or crop > min(bank.size)):
             raise UserError(f"crop must be a multiple of 16 within pictures of {bank.size}, not {crop}")
         self.bank, self.batch_size, self.frames, self.crop = bank, batch_size, frames, crop
-        self.span, self.permute = (float(span[0]), float(span[1])), permute
+        self.span, self.permute, self.group = (float(span[0]), float(span[1])), permute, group
+        self.size, self.processes = bank.size if crop is None else (crop, crop), len(bank)
 
-    def __call__(self, generator: torch.Generator) -> Batch:
-        index = _integers(len(self.bank), self.batch_size, generator)
-        work = clip_work(self.batch_size, self.frames, self.span, generator)
-        permutation = _permutations(self.batch_size, self.permute, generator)
-        states = self.bank.states(index, work, permutation)
+    def _work(self, count: int, generator: torch.Generator) -> Tensor:
+        if self.group:
+            return group_work(count, self.frames, self.group, self.span, generator)
+        return clip_work(count, self.frames, self.span, generator)
+
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
+        drawn: dict[str, Any] = {
+            "index": _integers(len(self.bank), count, generator),
+            "work": self._work(count, generator),
+            "permutation": _permutations(count, self.permute, generator),
+        }
         if self.crop is not None:
-            top, left = (int(_integers((side - self.crop) // 8 + 1, 1, generator)) * 8 for side in self.bank.size)
+            for name, side in zip(("top", "left"), self.bank.size, strict=True):
+                drawn[name] = int(_integers((side - self.crop) // 8 + 1, 1, generator)) * 8
+        return drawn
+
+    def gather(self, drawn: Mapping[str, Any]) -> Batch:
+        states = self.bank.states(drawn["index"], drawn["work"], drawn["permutation"])
+        if self.crop is not None:
+            top, left = drawn["top"], drawn["left"]
             states = states[..., top : top + self.crop, left : left + self.crop]
         return {"clips": to_signed(states).transpose(1, 2)}
 
@@ -183,26 +268,29 @@ class LatentGrid:
         return to_signed(self.bank.states(row // self.variants, work, self.permutation[row]))
 
 
-class LatentStates:
+class LatentStates(BatchMaker):
     """For the single-frame model: {"latents", "finished" (B, C, h, w), "operation_steps" (B,), "index" (B,)}."""
 
     def __init__(self, grid: LatentGrid, batch_size: int) -> None:
         self.grid, self.batch_size = grid, batch_size
+        self.size, self.processes = grid.bank.size, len(grid.bank)
 
-    def __call__(self, generator: torch.Generator) -> Batch:
-        latents = self.grid.latents
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
+        rows, positions = self.grid.work.shape
+        return {"row": _integers(rows, count, generator), "position": _integers(positions, count, generator)}
+
+    def gather(self, drawn: Mapping[str, Any]) -> Batch:
+        row, position, latents = drawn["row"], drawn["position"], self.grid.latents
         assert latents is not None
-        row = _integers(len(latents), self.batch_size, generator)
-        position = _integers(latents.shape[1], self.batch_size, generator)
         return {
             "latents": latents[row, position].float(),
             "finished": latents[row, torch.zeros_like(row)].float(),
             "operation_steps": operation_step_of(self.grid.work[row, position]),
-            "index": row // self.grid.variants,
+            "index": row // self.grid.variants + self.grid.bank.first,
         }
 
 
-class LatentClips:
+class LatentClips(BatchMaker):
     """For the multi-frame model: {"latents" (B, C, T, h, w), "ends" (B, 3, 2, H, W) in [−1, 1]}, finished end first.
 
     A clip takes every n-th entry of the grid, n drawn from `strides`.
@@ -216,19 +304,25 @@ class LatentClips:
         if positions <= max(strides) * (frames - 1):
             raise UserError(f"{frames} frames {max(strides)} apart do not fit into {positions} positions")
         self.grid, self.batch_size, self.frames = grid, batch_size, frames
+        self.size, self.processes = grid.bank.size, len(grid.bank)
         self.strides = torch.tensor(strides, device=grid.bank.device)
 
-    def __call__(self, generator: torch.Generator) -> Batch:
-        latents = self.grid.latents
-        assert latents is not None
-        count = self.batch_size
-        row = _integers(len(latents), count, generator)
+    def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
+        rows, positions = self.grid.work.shape
+        row = _integers(rows, count, generator)
         stride = self.strides[_integers(len(self.strides), count, generator)]
-        room = latents.shape[1] - stride * (self.frames - 1)
+        room = positions - stride * (self.frames - 1)
         # a sixth of the starts beyond either end is pulled onto it: blank and finished ends must be well known
         start = (_uniform((count,), generator) * 1.33 - 0.165) * room
         start = start.floor().long().clamp(min=0).minimum(room - 1)
-        position = start[:, None] + stride[:, None] * torch.arange(self.frames, device=row.device)
+        return {
+            "row": row,
+            "position": start[:, None] + stride[:, None] * torch.arange(self.frames, device=row.device),
+        }
+
+    def gather(self, drawn: Mapping[str, Any]) -> Batch:
+        row, position, latents = drawn["row"], drawn["position"], self.grid.latents
+        assert latents is not None
         clip = latents[row[:, None], position].float().transpose(1, 2)
         ends = self.grid.pictures(row, position[:, [0, -1]]).transpose(1, 2)
         return {"latents": clip, "ends": ends}

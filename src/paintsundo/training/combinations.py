@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SHARDED = ("zero1", "zero2", "zero3", "fsdp2")
 DIFFUSION = ("SingleFrameModule", "MultiFrameModule")
 VIDEO = ("MultiFrameModule", "VideoAutoencoderModule")
-# Sizes of pictures: the autoencoders halve three times, the 3D UNet three times more.
+# Sizes of pictures: the autoencoders halve three times, the published 3D UNet three times more.
 PICTURE_MULTIPLE, VIDEO_MULTIPLE = 8, 64
 
 
@@ -100,7 +100,7 @@ def _check_loader(options: TrainOptions) -> None:
             "change one"
         )
     stream = data.loader == "stream"
-    for name in ("buckets", "cache", "steps"):
+    for name in ("cache", "steps"):
         if getattr(data, name) is not None and not stream:
             raise UserError(f"data.{name} is for shards read as they are needed: say data.loader=stream too")
     if data.states_per_process > 1 and not stream:
@@ -109,7 +109,7 @@ def _check_loader(options: TrainOptions) -> None:
         raise UserError("data.cache keeps states at equal distances in work: say data.steps=uniform or data.cache=null")
     if module in VIDEO and data.steps not in (None, "uniform", "states"):
         raise UserError(f"data.steps is {data.steps}: clips are drawn uniform or by states")
-    multiple = VIDEO_MULTIPLE if module in VIDEO else PICTURE_MULTIPLE
+    multiple = _multiple(options)
     for height, width in data.buckets or []:
         if height % multiple or width % multiple:
             nearest = [max(1, round(side / multiple)) * multiple for side in (height, width)]
@@ -125,6 +125,14 @@ def _check_loader(options: TrainOptions) -> None:
             raise UserError("data.cache keeps what frozen encoders give: say model.train_encoders=false too")
         if module == "MultiFrameModule" and options.start is None and model.get("image_encoder") is not None:
             raise UserError("data.cache keeps what frozen encoders give, and a new one is trained: say start=FOLDER")
+
+
+def _multiple(options: TrainOptions) -> int:
+    """Of the sides of pictures."""
+    if module_of(options) != "MultiFrameModule":
+        return PICTURE_MULTIPLE
+    levels = ((options.model or {}).get("network") or {}).get("channel_mult") if options.start is None else None
+    return PICTURE_MULTIPLE * 2 ** (len(levels) - 1) if levels else VIDEO_MULTIPLE
 
 
 def _check_diffusion(options: TrainOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from torch import Tensor, nn
 from paintsundo.data.samples import ClipRule, StateRule
 from paintsundo.errors import UserError
 from paintsundo.training.bank import ProcessBank
+from paintsundo.training.banks import BankSet
+from paintsundo.training.batches import BatchMaker
+from paintsundo.training.flops import batch_signature
 from paintsundo.training.gradients import apply_gradient_policy, gradient_norm
 from paintsundo.training.optimizer import build_optimizer, warmup_constant, warmup_cosine
 from paintsundo.training.options import OptimizerOptions
 
 
 class TrainingClock:
-    """Minutes of training, those before an interruption included, from the first step on (compilation left out)."""
+    """Minutes of training, those before an interruption included, without the first step of each size of batch, which
+    compiles.
+    """
 
     def __init__(self) -> None:
         self.before = 0.0
@@ -31,6 +36,10 @@ class TrainingClock:
     def start(self) -> None:
         """Begin counting; later calls change nothing."""
         self.started = time.monotonic() if self.started is None else self.started
+
+    def stop(self) -> None:
+        """Stop counting, until it starts again."""
+        self.before, self.started = self.minutes(), None
 
     def minutes(self) -> float:
         """Minutes counted so far."""
@@ -65,6 +74,7 @@ class PaintsUndoModule(lightning.LightningModule):
         self.frozen_dtype = torch.float32
         self.autocast_dtype: torch.dtype | None = None
         self.shard_dtype: torch.dtype | None = None
+        self._seen: set[tuple[Any, ...]] = set()  # shapes of batches
         self._frozen: dict[str, nn.Module] = {}
         self._frozen_state: dict[str, dict[str, Tensor]] = {}
         # Checkpoints hold what is trained; the rest comes from where it came from the first time.
@@ -209,6 +219,10 @@ class PaintsUndoModule(lightning.LightningModule):
     def on_train_batch_start(self, batch: Any, batch_index: int) -> int | None:
         if self.max_minutes and self._minutes() >= self.max_minutes:
             self.trainer.should_stop = True
+        signature = batch_signature(batch)
+        if signature not in self._seen:
+            self._seen.add(signature)
+            self.clock.stop()
         return None
 
     def on_train_batch_end(self, *args: Any) -> None:
@@ -224,15 +238,20 @@ class PaintsUndoModule(lightning.LightningModule):
 
     # -- what a kind of model supplies ---------------------------------------------------------------------------
 
-    def prepare(self, train: ProcessBank) -> None:
+    @property
+    def picture_multiple(self) -> int:
+        """Heights and widths of pictures must be multiples of this, in pixels."""
+        return 8
+
+    def prepare(self, train: BankSet) -> None:
         """Last preparations that need the data, before training (encoding latents, say)."""
 
     def stream_rule(self) -> StateRule | ClipRule | None:
         """How samples are drawn from processes read by workers; None where that is not supported."""
         return None
 
-    def make_batches(self, bank: ProcessBank, batch_size: int) -> Callable[[torch.Generator], dict[str, Any]]:
-        """What one training batch is made from."""
+    def make_batches(self, bank: ProcessBank, batch_size: int) -> BatchMaker:
+        """What makes training batches of one size."""
         raise NotImplementedError
 
     def sample_pictures(self, bank: ProcessBank, count: int, seed: int) -> tuple[Tensor, dict[str, float]]:

@@ -22,6 +22,7 @@ from paintsundo.diffusion import DynamicTSNRScheduler
 from paintsundo.diffusion.stages import Stage
 from paintsundo.models import ClipVisionEncoder, ImageProjection, UNet3DModel, VideoAutoencoderKL
 from paintsundo.training.bank import ProcessBank, to_signed
+from paintsundo.training.banks import BankSet
 from paintsundo.training.batches import LatentClips, LatentGrid, clip_work
 from paintsundo.training.diffusion import DiffusionModule, LossWeight
 from paintsundo.training.module import component_state
@@ -166,6 +167,11 @@ class MultiFrameModule(DiffusionModule):
     def compiled_networks(self) -> list[nn.Module]:
         return [self.unet, self.image_encoder]
 
+    @property
+    def picture_multiple(self) -> int:
+        # Each level but the last halves the latents.
+        return self.vae.downsampling * 2 ** (len(self.unet.config["channel_mult"]) - 1)
+
     # -- data ----------------------------------------------------------------------------------------------------
 
     def encode_frames(self, pictures: Tensor) -> Tensor:
@@ -180,10 +186,12 @@ class MultiFrameModule(DiffusionModule):
         return torch.cat([p.mean for p in posteriors]) * scale, torch.cat([p.std for p in posteriors]) * scale
 
     @torch.no_grad()
-    def prepare(self, train: ProcessBank) -> None:
+    def prepare(self, train: BankSet) -> None:
         self.place_frozen(train.device)
         with torch.autocast(train.device.type, torch.bfloat16, enabled=train.device.type == "cuda"):
-            self.grid = LatentGrid(train, self.encode_frames, self.positions, self.variants, seed=0)
+            self.grids = {
+                bank.size: LatentGrid(bank, self.encode_frames, self.positions, self.variants, seed=0) for bank in train
+            }
 
     def frame_tokens(self, pictures: Tensor) -> Tensor:
         """Frames (N, 3, H, W) in [−1, 1] → CLIP-Vision tokens (N, L, E)."""
@@ -193,7 +201,7 @@ class MultiFrameModule(DiffusionModule):
         return ClipRule(self.frames, self.span, strides=tuple(self.strides))
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> LatentClips:
-        return LatentClips(self.grid, batch_size, self.frames, self.strides)
+        return LatentClips(self.grids[bank.size], batch_size, self.frames, self.strides)
 
     @torch.no_grad()
     def encoded(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,7 @@ class RuntimeOptions:
     precision: str = "bf16-mixed"
     tf32: bool = True
     compile: str = "none"
+    shapes: str = "auto"
     gradient_checkpointing: bool = False
     attention: str = "sdpa"
     channels_last: bool = False
@@ -98,6 +99,7 @@ class DataOptions:
     workers: int = 8
     limit: int | None = None
     buckets: list[list[int]] | None = None
+    most_buckets: int = 5
     cache: str | None = None
     shuffle_shards: int = 16
     on_fault: str = "skip"
@@ -231,6 +233,7 @@ def _check_groups(options: TrainOptions) -> None:
     if limit is not None and not (math.isfinite(limit) and limit > 0):
         raise UserError(f"runtime.memory_limit_gib is {limit}: GiB above 0, or null for the whole GPU")
     _one_of("runtime.compile", options.runtime.compile, ("none", "regional", "full"))
+    _one_of("runtime.shapes", options.runtime.shapes, ("auto", "static", "dynamic"))
     _one_of("runtime.attention", options.runtime.attention, ("sdpa", "xformers", "sliced"))
     _check_data(options.data)
 
@@ -241,6 +244,7 @@ def _check_data(data: DataOptions) -> None:
     for name, least in (("held_out", 0), ("workers", 0), ("limit", 1), ("shuffle_shards", 1)):
         _at_least(f"data.{name}", getattr(data, name), least)
     _at_least("data.states_per_process", data.states_per_process, 1)
+    _at_least("data.most_buckets", data.most_buckets, 1)
     if not 0 <= data.max_faults <= 1:
         raise UserError(f"data.max_faults is {data.max_faults}: a share from 0 to 1 is needed")
     if not (data.steps is None or data.steps in STEPS or isinstance(data.steps, list)):

@@ -146,6 +146,7 @@ def _train(
         channels_last=options.runtime.channels_last,
         gradient_checkpointing=options.runtime.gradient_checkpointing,
         device=place.device,
+        dynamic=options.runtime.shapes == "dynamic" or (options.runtime.shapes == "auto" and data.sizes > 1),
     )
     averages = AverageWeights(options.ema.kind, options.ema.decay, options.ema.stds, options.ema.snapshot_every, folder)
     trainer = build_trainer(options, place, folder, data, averages, faults, None if measure_only else store, done)
@@ -299,7 +300,7 @@ def _export(module: PaintsUndoModule, final: Path, state: dict[str, torch.Tensor
     """Write the result; it appears under its name only when it is whole."""
     partial = final.with_name(".final.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    bank = data.bank if data.bank is not None else data.held_out
+    bank = data.banks[0] if data.banks is not None else data.held_out
     module.restore_frozen()
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         module.export(partial, state, bank)

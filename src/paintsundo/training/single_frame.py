@@ -26,6 +26,7 @@ from paintsundo.diffusion.stages import Stage
 from paintsundo.models import SingleFrameUNet
 from paintsundo.models.single_frame_unet import NO_OPERATION_STEP, OperationEmbedding
 from paintsundo.training.bank import ProcessBank, operation_step_of, to_signed
+from paintsundo.training.banks import BankSet
 from paintsundo.training.batches import LatentGrid, LatentStates
 from paintsundo.training.diffusion import DiffusionModule, LossWeight
 from paintsundo.training.module import component_state
@@ -162,6 +163,11 @@ class SingleFrameModule(DiffusionModule):
     def compiled_networks(self) -> list[nn.Module]:
         return [self.unet]
 
+    @property
+    def picture_multiple(self) -> int:
+        # Each block but the last halves the latents.
+        return 8 * 2 ** (len(self.unet.config.block_out_channels) - 1)
+
     # -- data ----------------------------------------------------------------------------------------------------
 
     def scale_latents(self, pictures: Tensor) -> Tensor:
@@ -176,17 +182,19 @@ class SingleFrameModule(DiffusionModule):
         return torch.cat([p.mean for p in posteriors]) * scale, torch.cat([p.std for p in posteriors]) * scale
 
     @torch.no_grad()
-    def prepare(self, train: ProcessBank) -> None:
+    def prepare(self, train: BankSet) -> None:
         self.place_frozen(train.device)
         with torch.autocast(train.device.type, torch.bfloat16, enabled=train.device.type == "cuda"):
-            self.grid = LatentGrid(train, self.scale_latents, self.positions, self.variants, seed=0)
+            self.grids = {
+                bank.size: LatentGrid(bank, self.scale_latents, self.positions, self.variants, seed=0) for bank in train
+            }
         self.token_ids = self.prompts.ids(meta.get("tags", []) for meta in train.metas).to(train.device)
 
     def stream_rule(self) -> StateRule:
         return StateRule()
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> LatentStates:
-        return LatentStates(self.grid, batch_size)
+        return LatentStates(self.grids[bank.size], batch_size)
 
     @torch.no_grad()
     def encoded(self, batch: dict[str, Any]) -> dict[str, Any]:

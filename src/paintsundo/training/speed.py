@@ -31,6 +31,7 @@ def prepare_for_speed(
     channels_last: bool = False,
     gradient_checkpointing: bool = False,
     device: torch.device | str = "cpu",
+    dynamic: bool = False,
 ) -> None:
     """Prepare networks for training, in place: parameters, their names and, up to rounding, results stay.
 
@@ -44,6 +45,7 @@ def prepare_for_speed(
         channels_last: convolution weights and activations channels last. Compiled networks on GPUs always are.
         gradient_checkpointing: recompute activations in the backward pass, where the network can.
         device: where they will train.
+        dynamic: compile once for all sizes of pictures; else for each anew.
 
     Raises:
         ValueError: an unknown value of `compile` or `attention`.
@@ -60,18 +62,19 @@ def prepare_for_speed(
         if gradient_checkpointing and hasattr(network, "enable_gradient_checkpointing"):
             network.enable_gradient_checkpointing()
         if compile != "none":
-            compile_in_place(network, regional=compile == "regional")
+            compile_in_place(network, regional=compile == "regional", dynamic=dynamic)
 
 
-def compile_in_place(network: nn.Module, regional: bool = True) -> int:
+def compile_in_place(network: nn.Module, regional: bool = True, dynamic: bool = False) -> int:
     """Let `torch.compile` translate a network, or its blocks, when they are first called.
 
-    Sizes are constants in what it makes: each new size of batch or picture is compiled anew. Attributes, and names
-    in the state dict, stay.
+    Sizes are constants in what it makes: each new size of batch or picture is compiled anew, unless they are to be
+    variables. Attributes, and names in the state dict, stay.
 
     Args:
         network: any.
         regional: the `REGIONS` in it; all of it where there are none.
+        dynamic: sizes are variables from the beginning.
 
     Returns:
         number of compiled modules.
@@ -84,5 +87,5 @@ def compile_in_place(network: nn.Module, regional: bool = True) -> int:
     for module in blocks or [network]:
         if isinstance(module, ResBlock):
             module.compiled_in_two = bool(blocks)
-        module.compile(dynamic=False, options=dict(COMPILER_OPTIONS))
+        module.compile(dynamic=dynamic, options=dict(COMPILER_OPTIONS))
     return len(blocks) or 1

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from paintsundo.training.bank import ProcessBank
+from paintsundo.training.banks import BankSet
 from paintsundo.training.batches import StatePictures
 from paintsundo.training.module import PaintsUndoModule
 from paintsundo.training.vocabulary import most_frequent_tags, write_tags
@@ -67,16 +68,16 @@ class TaggerModule(PaintsUndoModule):
     def trained_networks(self) -> list[nn.Module]:
         return [self.network]
 
-    def prepare(self, train: ProcessBank) -> None:
+    def prepare(self, train: BankSet) -> None:
         self.tags = most_frequent_tags(train.metas, self.tag_count)
         if len(self.tags) < self.tag_count:
             self.network.head = nn.Linear(self.network.head.in_features, len(self.tags))
         self.labels = self.labels_of(train).to(train.device)
 
-    def labels_of(self, bank: ProcessBank) -> Tensor:
+    def labels_of(self, bank: ProcessBank | BankSet) -> Tensor:
         """float (P, tags) of 0 and 1."""
         column = {name: number for number, (name, _) in enumerate(self.tags)}
-        labels = torch.zeros(len(bank), len(self.tags))
+        labels = torch.zeros(len(bank.metas), len(self.tags))
         for row, meta in enumerate(bank.metas):
             for tag in meta.get("tags", []):
                 if tag in column:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,21 @@ import torch
 from torch.utils.data import DataLoader
 
 from paintsundo.data.bank_arrays import read_bank_arrays
-from paintsundo.data.faults import Fault
-from paintsundo.data.index import DataIndex, read_indexes
+from paintsundo.data.faults import Fault, FaultTally
+from paintsundo.data.index import DataIndex, join, read_index, read_indexes
 from paintsundo.data.plan import BatchPlan
 from paintsundo.data.process_source import ProcessSource
 from paintsundo.data.samples import ClipRule, StateRule
-from paintsundo.data.shards import load_arrays
+from paintsundo.data.sizes import assign, choose_sizes
 from paintsundo.data.stream import PictureReader, Reader, Stream, StreamLoader
 from paintsundo.errors import UserError
 from paintsundo.training.bank import ProcessBank
+from paintsundo.training.banks import BankSet, read_banks
 from paintsundo.training.batches import Batches
 from paintsundo.training.cached_batches import CachedReader, GridClipRule
 from paintsundo.training.latent_cache import CacheRecipe, LatentCache, model_hash
 from paintsundo.training.module import PaintsUndoModule
-from paintsundo.training.options import TrainOptions
+from paintsundo.training.options import DataOptions, TrainOptions
 
 # Sizes that occur in a data set become buckets by themselves up to this number.
 MOST_OWN_BUCKETS = 16
@@ -42,21 +42,23 @@ class TrainingData:
         dataset: endless batches; its `start` is the first.
         workers: processes that make them; 0: this one.
         processes: how many drawing processes there are.
-        bank: all of them on the device, where they are resident.
+        banks: all of them on the device by size, where they are resident.
         held_out: processes never trained on; None where none are read.
         faults: what could not be read.
         fingerprint: equal for data that give the same batches.
         table: the assignment to buckets, to be printed.
+        sizes: how many sizes batches have.
     """
 
     dataset: Batches | Stream
     workers: int
     processes: int
-    bank: ProcessBank | None
+    banks: BankSet | None
     held_out: ProcessBank | None
     faults: list[Fault] = field(default_factory=list)
     fingerprint: str = ""
     table: str = ""
+    sizes: int = 1
 
     def loader(self, start: int, pin_memory: bool) -> DataLoader:
         """Batches from number `start` on."""
@@ -93,20 +95,64 @@ def _folders(options: TrainOptions) -> list[str]:
 def _resident(
     options: TrainOptions, module: PaintsUndoModule, device: torch.device, rank: int, world: int
 ) -> TrainingData:
-    data, folders = options.data, [Path(folder) for folder in _folders(options)]
+    data, folders = options.data, _folders(options)
     workers = max(1, data.workers)
-    bank = ProcessBank.join((load_arrays(f, workers, None, "train") for f in folders), device)
-    bank.shuffle(0, data.limit)
+    index = read_indexes(folders, "train", data.limit, progress=rank == 0)
+    buckets = resident_buckets(index, data, module.picture_multiple)
+    tally = FaultTally(len(index) + index.lost, data.on_fault, data.max_faults)
+    tally.add(index.faults)
+    banks, faults = read_banks(index, buckets, device, workers, tally, progress=rank == 0)
     held_out = None
     if data.held_out:
+        largest = banks[0].size
         with _advice():
-            parts = [load_arrays(f, workers, data.held_out, "validation") for f in folders]
-        held_out = ProcessBank.join(parts, device).shuffle(0)
-    module.prepare(bank)
-    batches = Batches(module.make_batches(bank, options.batch_size), options.seed, bank.device, rank, world)
-    names = "\n".join(f"{meta.get('hash')} {meta.get('name')}" for meta in bank.metas)
-    fingerprint = hashlib.sha256(f"{names} {options.batch_size} {options.seed} {world}".encode()).hexdigest()
-    return TrainingData(batches, 0, len(bank), bank, held_out, fingerprint=fingerprint)
+            kept = [read_index(folder).of_split("validation").limited(data.held_out) for folder in folders]
+            index_kept = join(kept) if any(map(len, kept)) else read_indexes(folders, "validation")
+            held_out = read_banks(index_kept, [largest], device, workers)[0][0].shuffle(0)
+    module.prepare(banks)
+    makers = [module.make_batches(bank, options.batch_size) for bank in banks]
+    batches = Batches(makers, options.seed, banks.device, rank, world)
+    names = "\n".join(f"{meta.get('hash')} {meta.get('name')}" for meta in banks.metas)
+    sizes = "" if len(banks) == 1 else str([bank.size for bank in banks])
+    rows = options.batch_size * world
+    fingerprint = hashlib.sha256(f"{names} {rows} {options.seed} {sizes}".encode()).hexdigest()
+    return TrainingData(
+        batches,
+        0,
+        banks.processes,
+        banks,
+        held_out,
+        [*index.faults, *faults],
+        fingerprint,
+        _sizes_text(index, buckets),
+        len(banks),
+    )
+
+
+def resident_buckets(index: DataIndex, data: DataOptions, multiple: int) -> list[tuple[int, int]]:
+    """The sizes that processes held on the device are brought to: those given, or few that suit the data.
+
+    Args:
+        index: the processes.
+        data: its `buckets` and `most_buckets`.
+        multiple: of sizes that the model can take.
+    """
+    if data.buckets:
+        return list(dict.fromkeys((int(height), int(width)) for height, width in data.buckets))
+    return choose_sizes(index.heights, index.widths, data.most_buckets, multiple)
+
+
+def _sizes_text(index: DataIndex, buckets: Sequence[tuple[int, int]]) -> str:
+    """A table of the sizes trained at; empty where there is one, which all samples have."""
+    bucket_of = assign(index.heights, index.widths, buckets)
+    lines = ["size (h x w)     processes    share   cropped away"]
+    for number, (height, width) in enumerate(buckets):
+        members = bucket_of == number
+        ratio = index.heights[members] * width / (index.widths[members] * height)
+        loss = float((1 - np.minimum(ratio, 1 / ratio)).mean()) if members.any() else 0.0
+        lines.append(f"{height:>6} x {width:<6}{members.sum():>11}{members.mean():>9.1%}{loss:>13.1%}")
+    same = len(np.unique(np.stack([index.heights, index.widths], axis=1), axis=0)) == len(buckets) == 1
+    return "" if same else "\n".join(lines)
 
 
 def _stream(
@@ -133,6 +179,7 @@ def _stream(
         faults += unkept
         reader = CachedReader(source, cache, _cached_rule(module, rule))
     largest = max(plan.table(), key=lambda row: row.samples).bucket
+    used = sum(row.samples > 0 for row in plan.table())
     held_out = None
     if data.held_out:
         with _advice():
@@ -140,7 +187,7 @@ def _stream(
         held_out = ProcessBank.join([arrays], device)
     stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
     fingerprint = plan.fingerprint if data.steps is None else f"{plan.fingerprint} {data.steps}"
-    return TrainingData(stream, data.workers, len(index), None, held_out, faults, fingerprint, plan.table_text())
+    return TrainingData(stream, data.workers, len(index), None, held_out, faults, fingerprint, plan.table_text(), used)
 
 
 @contextmanager
