@@ -147,6 +147,16 @@ def test_wandb_offline_goes_on_as_the_same_run(tmp_path: Path, monkeypatch: pyte
     assert wandb.run is None  # another training in this process begins another run
 
 
+def test_an_offline_run_is_on_the_disk_as_soon_as_it_has_ended(tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    (logger,) = build_loggers({"csv": False, "wandb": True, "project": "drawings", "offline": True}, tmp_path)
+    logger.log_metrics({"loss": 0.5}, 0)
+    logger.finalize("success")
+    (rows,) = wandb_history(tmp_path).values()  # at once
+    assert rows[0]["project"] == "drawings"
+    assert rows[1]["loss"] == 0.5
+
+
 def test_missing_packages_are_told_with_their_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(loggers, "find_spec", lambda name: None if name in ("wandb", "tensorboard") else found(name))

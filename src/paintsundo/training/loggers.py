@@ -202,11 +202,15 @@ class RunWandbLogger(WandbLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """End wandb's run: another training in the same process is another one."""
+        """End wandb's run: another training in the same process is another one. Offline, all is on the disk then."""
         super().finalize(status)
         if self._experiment is not None:
             self._experiment.finish(exit_code=0 if status == "success" else 1)
             self._experiment = None
+            import wandb
+
+            if self._offline and wandb.run is None:
+                wandb.teardown()  # an offline run's `finish` returns before wandb's service has written its file
 
 
 def read_identity(folder: Path) -> dict[str, str] | None:
