@@ -1,4 +1,5 @@
-"""Averages of any width after training: `python -m paintsundo.training.posthoc run=DIR std=0.08 output=DIR`.
+"""Averages of any width after training: `python -m paintsundo.training.posthoc run=DIR std=0.08 output=DIR`, or the
+width that does best on held-out data, `… run=DIR choose=held_out` (see `width_choice`).
 
 Post-hoc reconstruction (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of Diffusion Models",
 section 3.2) from the snapshots that a run with `ema=power` leaves; written as `final/` is, in the official layout.
@@ -26,7 +27,10 @@ from paintsundo.training.power_profiles import combine
 from paintsundo.training.snapshots import Snapshot, find_snapshots, label
 from paintsundo.training.tensor_slots import Slot, find_slots, overwrite
 
-USAGE = "usage: run=DIR std=0.08 [step=N] output=DIR [overwrite=true], several widths as std=[0.05,0.1]"
+USAGE = (
+    "usage: run=DIR std=0.08 [step=N] output=DIR [overwrite=true], several widths as std=[0.05,0.1]; or "
+    "run=DIR choose=held_out [std=[0.05,0.1,0.2]] [output=DIR] [device=cpu]"
+)
 # Above this share of the profile's norm, the result is visibly another average than the one asked for.
 LARGE_RESIDUAL = 0.05
 # Shares below float32's rounding of the sum are not worth reading a file for.
@@ -47,8 +51,10 @@ def run(arguments: Sequence[str]) -> int:
     """
     literals, others = split_literals(arguments, ("run", "output"))
     given = {name.strip(): value for name, _, value in (argument.partition("=") for argument in others)}
-    unknown = sorted(set(given) - {"std", "step", "overwrite"})
     source, output = literals.get("run"), literals.get("output")
+    if "choose" in given:
+        return _choose(given, source, output)
+    unknown = sorted(set(given) - {"std", "step", "overwrite"})
     if unknown or source is None or output is None or "std" not in given:
         missing = [name for name in ("run", "output") if literals.get(name) is None] + ["std"] * ("std" not in given)
         wrong = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
@@ -79,6 +85,25 @@ def run(arguments: Sequence[str]) -> int:
                 file=sys.stderr,
                 flush=True,
             )
+    return 0
+
+
+def _choose(given: dict[str, str], source: str | None, output: str | None) -> int:
+    from paintsundo.training.width_choice import WIDTHS, choose_width
+
+    unknown = sorted(set(given) - {"choose", "std", "device", "overwrite"})
+    if unknown or source is None or given["choose"] != "held_out":
+        wrong = f"unknown: {', '.join(unknown)}" if unknown else "run=DIR and choose=held_out are needed"
+        raise UserError(f"{wrong}; {USAGE}")
+    try:
+        stds = [float(value) for value in given["std"].strip("[] ").split(",")] if "std" in given else list(WIDTHS)
+        overwriting = {"true": True, "false": False}[given.get("overwrite", "false").lower()]
+    except (ValueError, KeyError):
+        raise UserError(f"std is a number or a list, overwrite true or false; {USAGE}") from None
+    device = given.get("device", "auto")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={device}: choose auto, cpu or cuda")
+    choose_width(Path(source), stds, None if output is None else Path(output), device, overwriting)
     return 0
 
 
@@ -118,7 +143,7 @@ class Reconstruction:
 
     def _slots(self) -> dict[str, Slot]:
         names, shapes = [], {}
-        with _open(self.snapshots[-1]) as opened:
+        with open_snapshot(self.snapshots[-1]) as opened:
             for name in opened.keys():  # noqa: SIM118 (no mapping)
                 names.append(name)
                 shapes[name] = tuple(opened.get_slice(name).get_shape())
@@ -135,7 +160,7 @@ class Reconstruction:
         changes = []
         for snapshot in everything:
             if snapshot.step == everything[-1].step:
-                with _open(snapshot) as stored:
+                with open_snapshot(snapshot) as stored:
                     changes.append(
                         [n for n, slot in self.slots.items() if not torch.equal(slot.rounded(stored), slot.read())]
                     )
@@ -196,9 +221,9 @@ class Reconstruction:
         try:
             shutil.copytree(self.final, partial)
             with ExitStack() as stack:
-                opened = [(c, stack.enter_context(_open(s))) for c, s in used]
+                opened = [(c, stack.enter_context(open_snapshot(s))) for c, s in used]
                 for name, slot in self.slots.items():
-                    overwrite(slot.at(partial / slot.file.relative_to(self.final)), _sum(opened, name))
+                    overwrite(slot.at(partial / slot.file.relative_to(self.final)), weighted_sum(opened, name))
             record = {"std": std, "step": self.step, "residual": found.residual, "snapshots": len(used)}
             (partial / "average.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
             _move(partial, target)
@@ -207,14 +232,15 @@ class Reconstruction:
         return found.residual
 
 
-def _open(snapshot: Snapshot) -> Any:
+def open_snapshot(snapshot: Snapshot) -> Any:
+    """The file of a snapshot, to be closed. Raises UserError when it is damaged."""
     try:
         return safe_open(snapshot.file, "pt")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{snapshot.file} is damaged: {error}") from None
 
 
-def _sum(opened: list[tuple[float, Any]], name: str) -> Tensor:
+def weighted_sum(opened: list[tuple[float, Any]], name: str) -> Tensor:
     """Σ cᵢ xᵢ in float64."""
     total: Tensor | None = None
     for coefficient, file in opened:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from paintsundo.data.bank_arrays import read_bank_arrays
 from paintsundo.data.faults import Fault, FaultTally
 from paintsundo.data.index import DataIndex, join, read_index, read_indexes
 from paintsundo.data.plan import BatchPlan
@@ -102,13 +101,7 @@ def _resident(
     tally = FaultTally(len(index) + index.lost, data.on_fault, data.max_faults)
     tally.add(index.faults)
     banks, faults = read_banks(index, buckets, device, workers, tally, progress=rank == 0)
-    held_out = None
-    if data.held_out:
-        largest = banks[0].size
-        with _advice():
-            kept = [read_index(folder).of_split("validation").limited(data.held_out) for folder in folders]
-            index_kept = join(kept) if any(map(len, kept)) else read_indexes(folders, "validation")
-            held_out = read_banks(index_kept, [largest], device, workers)[0][0].shuffle(0)
+    held_out = _held_out(folders, data, banks[0].size, device) if data.held_out else None
     module.prepare(banks)
     makers = [module.make_batches(bank, options.batch_size) for bank in banks]
     batches = Batches(makers, options.seed, banks.device, rank, world)
@@ -127,6 +120,34 @@ def _resident(
         _sizes_text(index, buckets),
         len(banks),
     )
+
+
+def held_out_bank(options: TrainOptions, module: PaintsUndoModule, device: torch.device) -> ProcessBank:
+    """The processes that a run of these options holds out, at the size at which most are trained on.
+
+    Raises:
+        UserError: there are none.
+    """
+    data, folders = options.data, _folders(options)
+    index = read_indexes(folders, "train", data.limit)
+    if data.loader == "stream":
+        buckets = data.buckets or _own_buckets(index)
+        rows = BatchPlan(index, buckets, options.batch_size).table()
+        return _held_out(folders, data, max(rows, key=lambda row: row.samples).bucket, device)
+    resident = resident_buckets(index, data, module.picture_multiple)
+    counts = np.bincount(assign(index.heights, index.widths, resident), minlength=len(resident))
+    return _held_out(folders, data, resident[int(counts.argmax())], device)
+
+
+def _held_out(folders: list[str], data: DataOptions, size: tuple[int, int], device: torch.device) -> ProcessBank:
+    """Processes of the validation split, all brought to one size."""
+    with _advice():
+        if data.loader == "stream":
+            index = read_indexes(folders, "validation", data.held_out)
+            return read_banks(index, [size], device, max(1, data.workers))[0][0]
+        kept = [read_index(folder).of_split("validation").limited(data.held_out) for folder in folders]
+        index = join(kept) if any(map(len, kept)) else read_indexes(folders, "validation")
+        return read_banks(index, [size], device, max(1, data.workers))[0][0].shuffle(0)
 
 
 def resident_buckets(index: DataIndex, data: DataOptions, multiple: int) -> list[tuple[int, int]]:
@@ -178,13 +199,9 @@ def _stream(
         cache, unkept = _cache(options, module, source, buckets, device, rank, world)
         faults += unkept
         reader = CachedReader(source, cache, _cached_rule(module, rule))
-    largest = max(plan.table(), key=lambda row: row.samples).bucket
     used = sum(row.samples > 0 for row in plan.table())
-    held_out = None
-    if data.held_out:
-        with _advice():
-            arrays = read_bank_arrays(folders, "validation", data.held_out, largest, workers=max(1, data.workers))
-        held_out = ProcessBank.join([arrays], device)
+    largest = max(plan.table(), key=lambda row: row.samples).bucket
+    held_out = _held_out(folders, data, largest, device) if data.held_out else None
     stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
     fingerprint = plan.fingerprint if data.steps is None else f"{plan.fingerprint} {data.steps}"
     return TrainingData(stream, data.workers, len(index), None, held_out, faults, fingerprint, plan.table_text(), used)
