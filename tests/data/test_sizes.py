@@ -40,6 +40,12 @@ def test_resolutions_of_one_shape_are_kept_apart():
     assert set(choose_sizes(*data, most=5, multiple=32)) == {(192, 192), (384, 384)}
 
 
+def test_narrow_sizes_are_left_out_where_crops_need_more():
+    data = many((256, 256, 50), (416, 160, 40), (320, 192, 3))
+    assert set(choose_sizes(*data, most=5, multiple=32, least=192)) == {(256, 256), (320, 192)}
+    assert (416, 160) in choose_sizes(*data, most=5, multiple=32)
+
+
 def test_samples_go_to_the_nearest_shape_then_resolution():
     heights, widths = many((300, 200, 1), (200, 300, 1), (250, 250, 1), (380, 380, 1), (256, 256, 1))
     buckets = [(256, 256), (384, 384), (288, 192), (192, 288)]

@@ -31,11 +31,14 @@ def assign(
     return distances(sizes, np.array(buckets, np.int64)).argmin(1)
 
 
-def choose_sizes(heights: NDArray[np.int32], widths: NDArray[np.int32], most: int, multiple: int = 8) -> list[Size]:
+def choose_sizes(
+    heights: NDArray[np.int32], widths: NDArray[np.int32], most: int, multiple: int = 8, least: int = 0
+) -> list[Size]:
     """At most so many (height, width) that the samples lose little by, the one of the most samples first.
 
     Candidates are the samples' own sizes brought to multiples of `multiple`; one after the other the one joins that
-    brings samples nearest on average, while that is worth a graph of its own. Data of one size keep it as it is.
+    brings samples nearest on average, while that is worth a graph of its own. None has a side below `least` where any
+    other is possible. Data of one size keep it as it is.
     Raises ValueError for no samples, or no sizes wanted.
     """
     if len(heights) == 0 or most < 1:
@@ -45,6 +48,8 @@ def choose_sizes(heights: NDArray[np.int32], widths: NDArray[np.int32], most: in
         return [(int(sizes[0, 0]), int(sizes[0, 1]))]
     rounded = np.maximum(1, np.round(sizes / multiple)).astype(np.int64) * multiple
     candidates = np.unique(rounded, axis=0)
+    if (candidates.min(1) >= least).any():
+        candidates = candidates[candidates.min(1) >= least]
     cost = distances(sizes, candidates)
     share = counts / counts.sum()
     chosen: list[int] = []

@@ -97,7 +97,7 @@ def _resident(
     data, folders = options.data, _folders(options)
     workers = max(1, data.workers)
     index = read_indexes(folders, "train", data.limit, progress=rank == 0)
-    buckets = resident_buckets(index, data, module.picture_multiple)
+    buckets = resident_buckets(index, data, module)
     tally = FaultTally(len(index) + index.lost, data.on_fault, data.max_faults)
     tally.add(index.faults)
     banks, faults = read_banks(index, buckets, device, workers, tally, progress=rank == 0)
@@ -134,7 +134,7 @@ def held_out_bank(options: TrainOptions, module: PaintsUndoModule, device: torch
         buckets = data.buckets or _own_buckets(index)
         rows = BatchPlan(index, buckets, options.batch_size).table()
         return _held_out(folders, data, max(rows, key=lambda row: row.samples).bucket, device)
-    resident = resident_buckets(index, data, module.picture_multiple)
+    resident = resident_buckets(index, data, module)
     counts = np.bincount(assign(index.heights, index.widths, resident), minlength=len(resident))
     return _held_out(folders, data, resident[int(counts.argmax())], device)
 
@@ -150,17 +150,18 @@ def _held_out(folders: list[str], data: DataOptions, size: tuple[int, int], devi
         return read_banks(index, [size], device, max(1, data.workers))[0][0].shuffle(0)
 
 
-def resident_buckets(index: DataIndex, data: DataOptions, multiple: int) -> list[tuple[int, int]]:
+def resident_buckets(index: DataIndex, data: DataOptions, module: PaintsUndoModule) -> list[tuple[int, int]]:
     """The sizes that processes held on the device are brought to: those given, or few that suit the data.
 
     Args:
         index: the processes.
         data: its `buckets` and `most_buckets`.
-        multiple: of sizes that the model can take.
+        module: what is trained: sizes are multiples of its `picture_multiple`, and its `crop` fits into them.
     """
     if data.buckets:
         return list(dict.fromkeys((int(height), int(width)) for height, width in data.buckets))
-    return choose_sizes(index.heights, index.widths, data.most_buckets, multiple)
+    least = getattr(module, "crop", None) or 0
+    return choose_sizes(index.heights, index.widths, data.most_buckets, module.picture_multiple, least)
 
 
 def _sizes_text(index: DataIndex, buckets: Sequence[tuple[int, int]]) -> str:
