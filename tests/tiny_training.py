@@ -69,7 +69,11 @@ SHARED = (
 )
 _TEXT = ("model.text.hidden_size=16", "model.text.intermediate_size=24", "model.text.num_attention_heads=2")
 TINY = {
-    "image_autoencoder": ("model.network.block_out_channels=[8,8,8,8]", "model.network.norm_num_groups=4"),
+    "image_autoencoder": (
+        "model.network.block_out_channels=[8,8,8,8]",
+        "model.network.norm_num_groups=4",
+        "model.crop=32",
+    ),
     "tagger": ("model.widths=[8,8]", "model.picture_size=32"),
     "single_frame": (
         "model.network.block_out_channels=[16,16,16]",
@@ -85,7 +89,8 @@ TINY = {
         "model.network.norm_num_groups=4",
         "model.network.combiner_heads=2",
         "model.network.combiner_head_dim=4",
-        "model.frames=3",
+        "model.frames=4",
+        "model.crop=32",
     ),
     "video_decoder": ("model.frames=3", "model.crop=32"),
     "multi_frame": (

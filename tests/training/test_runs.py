@@ -72,7 +72,7 @@ def test_autoencoders_and_tagger_load(runs: SimpleNamespace, bank: ProcessBank) 
         latents = vae.encode(pictures).latent_dist.mean * vae.config.scaling_factor
     assert torch.allclose(latents.transpose(0, 1).flatten(1).std(1), torch.ones(8), atol=1e-3)
     video = VideoAutoencoderKL.from_pretrained(runs.of("video_autoencoder") / "final" / "vae")
-    clips = StateClips(bank, 32, 3, (0.06, 0.4))(torch.Generator().manual_seed(0))["clips"]
+    clips = StateClips(bank, 32, 4, (0.06, 0.4))(torch.Generator().manual_seed(0))["clips"]
     with torch.no_grad():
         latents, _ = video.encode(clips)
     assert torch.allclose(latents.transpose(0, 1).flatten(1).std(1), torch.ones(8), atol=1e-3)
@@ -106,13 +106,13 @@ def test_second_pass_changes_the_decoder_alone(runs: SimpleNamespace, bank: Proc
 def test_going_on_with_the_encoder_asks_for_the_moments_it_has(
     runs: SimpleNamespace, bank: ProcessBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    start, asked = str(runs.of("video_autoencoder") / "final"), []
     monkeypatch.setattr(
         "paintsundo.training.video_autoencoder.moment_penalty", lambda mean: asked.append(mean) or mean.sum() * 0
     )
-    module = VideoAutoencoderModule({}, start=str(runs.of("video_autoencoder") / "final"), frames=3)
+    module = VideoAutoencoderModule({}, start=start, frames=4)
     monkeypatch.setattr(module, "record", lambda figures: None)
-    module.training_step(StateClips(bank, 32, 3, (0.06, 0.4))(torch.Generator().manual_seed(0)), 0)
+    module.training_step(StateClips(bank, 32, 4, (0.06, 0.4))(torch.Generator().manual_seed(0)), 0)
     assert torch.allclose(asked[0].transpose(0, 1).flatten(1).std(1), torch.ones(8), atol=1e-3)
 
 

@@ -143,27 +143,66 @@ def group_work(count: int, frames: int, group: int, span: tuple[float, float], g
     return torch.cat([work[:, :1], work.gather(1, inner), work[:, -1:]], dim=1)
 
 
+class Crop:
+    """A random square of `side` pixels, the same of all pictures of a batch; None: whole pictures.
+
+    Raises:
+        UserError: it does not fit pictures of `size` (height, width).
+    """
+
+    def __init__(self, side: int | None, size: tuple[int, int]) -> None:
+        if side is not None and (side < 1 or side % 16 or side > min(size)):
+            raise UserError(f"crop must be a multiple of 16 within pictures of {size}, not {side}")
+        self.side, self.whole = side, size
+        self.size = size if side is None else (side, side)
+
+    def draw(self, generator: torch.Generator) -> dict[str, int]:
+        """{"top", "left"}, multiples of 8; nothing for whole pictures."""
+        if self.side is None:
+            return {}
+        rooms = [(side - self.side) // 8 + 1 for side in self.whole]
+        return {name: 8 * int(_integers(room, 1, generator)) for name, room in zip(("top", "left"), rooms, strict=True)}
+
+    def cut(self, pictures: Tensor, drawn: Mapping[str, Any]) -> Tensor:
+        """(…, H, W) → (…, side, side)."""
+        if self.side is None:
+            return pictures
+        return pictures[..., drawn["top"] : drawn["top"] + self.side, drawn["left"] : drawn["left"] + self.side]
+
+
 class StatePictures(BatchMaker):
     """Pictures for an image autoencoder or a tagger: {"pictures": (B, 3, H, W) in [−1, 1], "index": (B,)}.
 
     `finished` of them are finished pictures, the others states at uniform work positions.
+
+    Raises:
+        UserError: `crop` does not fit the pictures.
     """
 
-    def __init__(self, bank: ProcessBank, batch_size: int, finished: float = 0.4, permute: float = 0.7) -> None:
+    def __init__(
+        self,
+        bank: ProcessBank,
+        batch_size: int,
+        finished: float = 0.4,
+        permute: float = 0.7,
+        crop: int | None = None,
+    ) -> None:
         self.bank, self.batch_size, self.finished, self.permute = bank, batch_size, finished, permute
-        self.size, self.processes = bank.size, len(bank)
+        self.crop = Crop(crop, bank.size)
+        self.size, self.processes = self.crop.size, len(bank)
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
         index = _integers(len(self.bank), count, generator)
         work = _uniform((count, 1), generator)
         done = _uniform((count, 1), generator) < self.finished
         work = torch.where(done, torch.ones_like(work), work)
-        return {"index": index, "work": work, "permutation": _permutations(count, self.permute, generator)}
+        permutation = _permutations(count, self.permute, generator)
+        return {"index": index, "work": work, "permutation": permutation, **self.crop.draw(generator)}
 
     def gather(self, drawn: Mapping[str, Any]) -> Batch:
         index = drawn["index"]
         states = self.bank.states(index, drawn["work"], drawn["permutation"])
-        return {"pictures": to_signed(states[:, 0]), "index": index + self.bank.first}
+        return {"pictures": to_signed(self.crop.cut(states, drawn)[:, 0]), "index": index + self.bank.first}
 
 
 class StateClips(BatchMaker):
@@ -187,11 +226,9 @@ class StateClips(BatchMaker):
     ) -> None:
         if not 0 <= group <= max(frames - 2, 0):
             raise UserError(f"{group} neighbours between the ends of {frames} frames: choose 0 to {frames - 2}")
-        if crop is not None and (crop < 1 or crop % 16 or crop > min(bank.size)):
-            raise UserError(f"crop must be a multiple of 16 within pictures of {bank.size}, not {crop}")
-        self.bank, self.batch_size, self.frames, self.crop = bank, batch_size, frames, crop
+        self.bank, self.batch_size, self.frames, self.crop = bank, batch_size, frames, Crop(crop, bank.size)
         self.span, self.permute, self.group = (float(span[0]), float(span[1])), permute, group
-        self.size, self.processes = bank.size if crop is None else (crop, crop), len(bank)
+        self.size, self.processes = self.crop.size, len(bank)
 
     def _work(self, count: int, generator: torch.Generator) -> Tensor:
         if self.group:
@@ -199,22 +236,16 @@ class StateClips(BatchMaker):
         return clip_work(count, self.frames, self.span, generator)
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Any]:
-        drawn: dict[str, Any] = {
+        return {
             "index": _integers(len(self.bank), count, generator),
             "work": self._work(count, generator),
             "permutation": _permutations(count, self.permute, generator),
+            **self.crop.draw(generator),
         }
-        if self.crop is not None:
-            for name, side in zip(("top", "left"), self.bank.size, strict=True):
-                drawn[name] = int(_integers((side - self.crop) // 8 + 1, 1, generator)) * 8
-        return drawn
 
     def gather(self, drawn: Mapping[str, Any]) -> Batch:
         states = self.bank.states(drawn["index"], drawn["work"], drawn["permutation"])
-        if self.crop is not None:
-            top, left = drawn["top"], drawn["left"]
-            states = states[..., top : top + self.crop, left : left + self.crop]
-        return {"clips": to_signed(states).transpose(1, 2)}
+        return {"clips": to_signed(self.crop.cut(states, drawn)).transpose(1, 2)}
 
 
 class LatentGrid:

@@ -32,6 +32,7 @@ class ImageAutoencoderModule(PaintsUndoModule):
         moment_weight: weight of `moment_penalty`.
         latent_noise: deviation of noise added to latents (whose deviation is about 1), so that the decoder
             forgives a sampler's small errors.
+        crop: side in pixels of a random square cut from every picture, a multiple of 16; None takes whole pictures.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class ImageAutoencoderModule(PaintsUndoModule):
         kl_weight: float = 1e-4,
         moment_weight: float = 0.02,
         latent_noise: float = 0.08,
+        crop: int | None = None,
     ) -> None:
         super().__init__()
+        self.crop = crop
         self.vae = AutoencoderKL(**network)
         self.kl_weight, self.moment_weight, self.latent_noise = kl_weight, moment_weight, latent_noise
 
@@ -55,7 +58,7 @@ class ImageAutoencoderModule(PaintsUndoModule):
         return StateRule()
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StatePictures:
-        return StatePictures(bank, batch_size)
+        return StatePictures(bank, batch_size, crop=self.crop)
 
     def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         pictures = batch["pictures"] if "pictures" in batch else to_signed(batch["states"])

@@ -33,7 +33,9 @@ class VideoAutoencoderModule(PaintsUndoModule):
             network trained on those latents.
         crop: side in pixels of a random square cut from every clip, a multiple of 16; None takes whole pictures.
         static_start: begin with temporal kernels collapsed onto their middle (`collapse_temporal_kernels`).
-        decode_group: written into the exported configuration, see `VideoAutoencoderKL`; training decodes whole clips.
+        decode_group: written into the exported configuration, see `VideoAutoencoderKL`.
+        train_groups: train on what the decoder will see with `decode_group`, the ends of clips of `frames` and so many
+            neighbours between them; otherwise on whole clips.
         channels_last: keep weights channels-last, which is faster on processors.
         frames: clip length in training; decoding works for any length.
         span: shortest and longest interval of a clip, in shares of the whole work.
@@ -48,6 +50,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         crop: int | None = None,
         static_start: bool = False,
         decode_group: int = 0,
+        train_groups: bool = False,
         channels_last: bool = False,
         frames: int = 8,
         span: tuple[float, float] = (0.08, 0.4),
@@ -62,8 +65,8 @@ class VideoAutoencoderModule(PaintsUndoModule):
             else VideoAutoencoderKL.from_pretrained(Path(start) / "vae").train()
         )
         self.train_encoder, self.crop = train_encoder, crop
-        self.decode_group = decode_group
-        self.vae.register_to_config(decode_group=0)
+        self.decode_group, self.group = decode_group, decode_group if train_groups else 0
+        self.vae.register_to_config(decode_group=self.group)  # clips of a group are decoded whole, sheets in groups
         if static_start:
             collapse_temporal_kernels(self.vae.decoder)
         if channels_last:
@@ -85,7 +88,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         return ClipRule(self.frames, (float(self.span[0]), float(self.span[1])))
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StateClips:
-        return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop)
+        return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop, group=self.group)
 
     def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         clips = batch["clips"]
