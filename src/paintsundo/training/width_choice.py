@@ -65,8 +65,8 @@ def choose_width(
     Raises:
         UserError: something is missing, or no width can be made from the snapshots.
     """
-    for std in stds:
-        power_exponent(std)
+    for wanted in stds:
+        power_exponent(wanted)
     final, target = folder / "final", folder / "final" if output is None else output
     snapshots = find_snapshots(folder)
     if not snapshots:
@@ -79,7 +79,8 @@ def choose_width(
     base = _last_state(folder)
     step = snapshots[-1].step
     found = []
-    for std in [None, *dict.fromkeys(stds)]:
+    tried: list[float | None] = [None, *dict.fromkeys(stds)]
+    for std in tried:
         tensors, residual = ({}, 0.0) if std is None else _average(snapshots, std)
         module.load_state_dict({**base, **tensors}, strict=False)
         found.append(Width(std, residual, _loss(module, bank)))
