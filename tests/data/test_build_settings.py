@@ -147,6 +147,29 @@ def test_behaviours_are_added(tmp_path: Path) -> None:
         assert (after[name].finished == process.finished).all()
 
 
+@pytest.mark.parametrize(
+    ("licences", "kept"),
+    [
+        ("!GPL*", ["CC0", "MIT", ""]),
+        ("cc*, MIT", ["CC0", "MIT"]),
+        ("*GPL*,!gpl-3", ["GPL-2+"]),
+        (None, ["CC0", "GPL-2+", "GPL-3", "MIT", ""]),
+    ],
+)
+def test_licences_are_chosen(tmp_path: Path, licences: str | None, kept: list[str]) -> None:
+    write_texts(tmp_path / "in", 5)
+    names = ["CC0", "GPL-2+", "GPL-3", "MIT", ""]
+    files = sorted(path.name for path in (tmp_path / "in").glob("*"))
+    lines = [{"file": file, "licence": name} for file, name in zip(files, names, strict=True)]
+    (tmp_path / "in" / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    chosen = options(tmp_path, NAME, licences=licences, splits="train,validation,test")
+    manifest = build(chosen, progress=False)
+    found = [process.licence for process in shards.read_processes(tmp_path / "set")]
+    assert sorted(found) == sorted(kept)
+    assert manifest["files_left_out"].get("other licences", 0) == 5 - len(kept)
+    assert of_manifest(manifest, chosen.input, chosen.output, None).licences == licences
+
+
 def test_licences_are_carried_and_listed(tmp_path: Path) -> None:
     write_texts(tmp_path / "in", 4)
     lines = [

@@ -9,10 +9,21 @@ from typing import Any
 
 from paintsundo import settings
 from paintsundo.data import shards
+from paintsundo.data.making.plan import OF_OTHER_LICENCES
 from paintsundo.data.report.commands import show, stats
+from paintsundo.data.splits import RESERVED
 from paintsundo.errors import UserError
 
-_BUILD_TEXTS = ("input", "output", "sets", "splits", "tagger", "licence", "author")  # values that are taken literally
+_BUILD_TEXTS = (
+    "input",
+    "output",
+    "sets",
+    "licences",
+    "splits",
+    "tagger",
+    "licence",
+    "author",
+)  # values that are taken literally
 
 
 def build(arguments: Sequence[str]) -> int:
@@ -43,8 +54,12 @@ def _by_new_name(word: str) -> str:
 
 
 def _counted(manifest: Mapping[str, Any]) -> str:
-    left_out = [f"{count} files of the split {split}" for split, count in manifest["files_left_out"].items()]
-    more = f", {' and '.join(left_out)} left out (splits=)" if left_out else ""
+    why = {RESERVED: "reserved by their names", OF_OTHER_LICENCES: "of other licences (licences=)"}
+    left_out = [
+        f"{count} files {why.get(kind, f'of the split {kind} (splits=)')}"
+        for kind, count in manifest["files_left_out"].items()
+    ]
+    more = f", {' and '.join(left_out)} left out" if left_out else ""
     return f"{manifest['samples']} processes kept, {manifest['rejected']} rejected{more}"
 
 

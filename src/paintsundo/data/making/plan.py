@@ -26,6 +26,7 @@ from paintsundo.data.source import Item
 from paintsundo.errors import UserError
 
 Refused = tuple[str, str]  # name, reason
+OF_OTHER_LICENCES = "other licences"
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Inputs:
         items: of each part, of the wanted splits alone.
         refused: inputs that may not be used, by name.
         found: how many items there were.
-        left_out: of other splits or of none, and how many.
+        left_out: of other splits, of none or OF_OTHER_LICENCES, and how many.
     """
 
     items: list[list[Item]]
@@ -78,11 +79,13 @@ def read_inputs(settings: BuildSettings, folder: Folder, without: Path | None = 
             )
         refused.update(dict.fromkeys(listing.refused))
         found += len(listing.items)
-        splits = [item.split for item in listing.items]
+        items = [item for item in listing.items if settings.takes(item.record.get("licence", ""))]
+        left_out[OF_OTHER_LICENCES] += len(listing.items) - len(items)
+        splits = [item.split for item in items]
         left_out.update(split for split in splits if split not in settings.wanted_splits)
-        wanted = zip(listing.items, splits, strict=True)
+        wanted = zip(items, splits, strict=True)
         parts.append([item for item, split in wanted if split in settings.wanted_splits][: part.limit])
-    return Inputs(parts, sorted(refused), found, dict(sorted(left_out.items())))
+    return Inputs(parts, sorted(refused), found, dict(sorted((+left_out).items())))
 
 
 def _alone(number: int, part: Part, items: Sequence[Item], seed: int) -> Iterator[Job]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ class BuildSettings:
     limit: int | None = None
     compositions: int = 0
     sets: str | None = None
+    licences: str | None = None
     splits: str = "train,validation"
     seed: int = 0
     per_shard: int | None = None
@@ -116,6 +118,16 @@ class BuildSettings:
     @property
     def wanted_splits(self) -> list[str]:
         return _words(self.splits)
+
+    def takes(self, licence: str) -> bool:
+        """Whether inputs of this licence are wanted: it matches a pattern of `licences`, and none that begins with !."""
+        patterns = _words((self.licences or "").lower())
+        wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+        without = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+        name = licence.lower()
+        return (not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)) and not any(
+            fnmatchcase(name, pattern) for pattern in without
+        )
 
     @property
     def drawing_canvas(self) -> Canvas:
@@ -165,6 +177,7 @@ class BuildSettings:
         names = ("size", "canvas", "splits", "seed", "per_shard", "near_duplicates", "licence", "author", "seconds")
         return {
             **{name: getattr(self, name) for name in names},
+            **({} if self.licences is None else {"licences": self.licences}),
             "memory_gb": self.memory_gb,
             "links": self.links,
             "tagger": _tagger_identity(self.tagger),
