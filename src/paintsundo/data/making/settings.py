@@ -120,7 +120,7 @@ class BuildSettings:
         return _words(self.splits)
 
     def takes(self, licence: str) -> bool:
-        """Whether inputs of this licence are wanted: it matches a pattern of `licences`, and none that begins with !."""
+        """Whether inputs of this licence are wanted: it matches a pattern of `licences`, and none after "!"."""
         patterns = _words((self.licences or "").lower())
         wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
         without = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
