@@ -12,7 +12,7 @@ from tqdm import tqdm
 from paintsundo.data.process import DrawingProcess
 from paintsundo.errors import UserError
 from paintsundo.metrics import keyframe_positions, measure_film, null_baselines
-from paintsundo.metrics.films import Film
+from paintsundo.metrics.films import Film, PreparedFilm
 from support.checks import check_against_truth, check_film_figures, margins
 from support.json_files import write_json
 from support.quality_summary import summarise
@@ -55,9 +55,10 @@ def process_figures(process: DrawingProcess, truth: DrawingProcess, frames: int 
     """Figures of a process as a film, of its null baselines, and the checks of all, against another drawing of it."""
     works = np.linspace(0, 1, frames)
     positions = keyframe_positions(frames, KEYFRAMES)
-    film, true_film = process.film(works), truth.film(works)
-    if film.shape != true_film.shape:
-        raise UserError(f"{process.source}: drawn at {film.shape[1:3]} here and {true_film.shape[1:3]} in the truth")
+    film, true_film = process.film(works), PreparedFilm(truth.film(works))
+    if film.shape != true_film.film.shape:
+        sizes = f"{film.shape[1:3]} here and {true_film.film.shape[1:3]}"
+        raise UserError(f"{process.source}: drawn at {sizes} in the truth")
     nulls = null_baselines(film, positions)
     figures = measured(film, positions, true_film)
     baselines = {name: measured(null, positions, true_film) for name, null in nulls.items()}
@@ -72,9 +73,9 @@ def process_figures(process: DrawingProcess, truth: DrawingProcess, frames: int 
     }
 
 
-def measured(film: Film, positions: list[int] | None, true_film: Film) -> dict[str, Any]:
+def measured(film: Film, positions: list[int] | None, true_film: PreparedFilm) -> dict[str, Any]:
     """Figures of a film that ends, or should end, as the true one does."""
-    return measure_film(film, positions, true_film[-1], true_film)
+    return measure_film(film, positions, true_film.film[-1], true_film)
 
 
 def all_checks(figures: dict[str, Any]) -> dict[str, bool | None]:

@@ -9,10 +9,10 @@ from paintsundo.metrics.films import (
     CHANGE_THRESHOLD,
     Film,
     PreparedFilm,
-    difference,
     frame_numbers,
     prepare,
     prepared,
+    step_changes,
 )
 
 
@@ -28,9 +28,13 @@ def changed_share(film: Film | PreparedFilm, threshold: float = CHANGE_THRESHOLD
 def change_masks(film: Film | PreparedFilm, intervals: int, threshold: float = CHANGE_THRESHOLD) -> NDArray[np.bool_]:
     """What changed by more than `threshold` in each of `intervals` equal spans of time: bool
     (intervals,h,w)."""
-    frames = prepared(film).frames
-    frames = frames[frame_numbers(len(frames), intervals + 1)]
-    return difference(frames[1:], frames[:-1]) > threshold
+    whole = prepared(film)
+
+    def masks() -> NDArray[np.bool_]:
+        frames = whole.frames[frame_numbers(len(whole.frames), intervals + 1)]
+        return step_changes(frames) > threshold
+
+    return whole.once(("change masks", intervals, threshold), masks)
 
 
 def change_region_iou(
@@ -68,7 +72,7 @@ def flicker(film: Film | PreparedFilm, threshold: float = CHANGE_THRESHOLD, marg
     kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
     total, count = 0.0, 0
     for step, change in enumerate(changes):
-        still = cv2.dilate((change > threshold).astype(np.uint8), kernel) == 0
-        total += float(np.abs(sharp[step + 1] - sharp[step])[still].sum(dtype=np.float64)) / 3
-        count += int(still.sum())
+        still = 1 - cv2.dilate((change > threshold).astype(np.uint8), kernel)
+        total += cv2.norm(sharp[step + 1], sharp[step], cv2.NORM_L1, still) / 3
+        count += cv2.countNonZero(still)
     return total / count if count else None

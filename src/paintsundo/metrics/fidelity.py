@@ -37,6 +37,8 @@ def ssim(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
         raise ValueError(f"pictures of different shapes: {picture.shape} and {reference.shape}")
     if min(picture.shape[:2]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs pictures of at least {SSIM_WINDOW} pixels a side, this is {picture.shape}")
+    if np.array_equal(picture, reference):
+        return 1.0
     ours, theirs = (torch.from_numpy(p / 255.0).permute(2, 0, 1)[None] for p in (picture, reference))
     image = structural_similarity_index_measure(ours, theirs, data_range=1.0, return_full_image=True)[1]
     border = SSIM_WINDOW // 2  # windows that reach over the edge are left out, as the paper's code does

@@ -5,7 +5,9 @@ look at a smaller, slightly blurred copy, since every frame of a generated film 
 noise.
 """
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 Film = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Kept = TypeVar("Kept")
 
 CHANGE_THRESHOLD = 0.08
 """Largest channel difference, of 1, from which a pixel counts as changed (about 20 of 255 levels)."""
@@ -47,23 +50,27 @@ def prepare(film: Film, side: int = MEASURE_SIDE, blur: float = NOISE_BLUR) -> F
     out = np.empty((len(film), size[1], size[0], 3), dtype=np.float32)
     for index, frame in enumerate(film):
         small = frame if scale == 1.0 else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-        pixels = as_float(small)
-        out[index] = cv2.GaussianBlur(pixels, (7, 7), blur) if blur > 0 else pixels
+        np.divide(small, np.float32(255), out=out[index], dtype=np.float32)
+        if blur > 0:
+            cv2.GaussianBlur(out[index], (7, 7), blur, dst=out[index])
     return out
+
+
+def over_channels(values: Floats) -> Floats:
+    """The largest channel (…,3) → (…). Pairwise: a reduction over an axis of three is many times slower."""
+    return np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])
 
 
 def difference(first: Floats, second: Floats) -> Floats:
     """Largest absolute channel difference of two stacks (…,H,W,3) → (…,H,W), in [0,1]."""
-    apart = np.abs(first - second)
-    # Pairwise: a reduction over an axis of three is many times slower.
-    return np.maximum(np.maximum(apart[..., 0], apart[..., 1]), apart[..., 2])
+    return over_channels(np.abs(first - second))
 
 
 def step_changes(frames: Floats) -> Floats:
     """Prepared frames (N,h,w,3) → change of each pixel at each step (N−1,h,w), in [0,1]."""
     out = np.empty((len(frames) - 1, *frames.shape[1:3]), dtype=np.float32)
     for step in range(len(out)):
-        out[step] = difference(frames[step + 1], frames[step])
+        out[step] = over_channels(cv2.absdiff(frames[step + 1], frames[step]))
     return out
 
 
@@ -79,10 +86,21 @@ def at_times(film: Film, count: int) -> Film:
 
 class PreparedFilm:
     """A film with what several measures need of it, each computed once; every measure takes it in a film's
-    place."""
+    place.
+
+    `kept` holds what measures have found, so that a true film that many are compared with is measured once.
+    """
 
     def __init__(self, film: Film) -> None:
         self.film = check_film(film)
+        self.kept: dict[Any, Any] = {}
+
+    def once(self, key: Any, make: Callable[[], Kept]) -> Kept:
+        """What `make` gives, made at the first call with this key."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        kept: Kept = self.kept[key]
+        return kept
 
     @cached_property
     def frames(self) -> Floats:

@@ -6,28 +6,33 @@ A cross-fade scores perfectly on everything in this file; `locality.py` is what 
 import warnings
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from paintsundo.metrics.fidelity import psnr
-from paintsundo.metrics.films import Film, as_float, check_film
+from paintsundo.metrics.films import Film, PreparedFilm, as_float, prepared
 
 Curve = NDArray[np.float64]
 
 
-def progress(film: Film) -> Curve:
+def progress(film: Film | PreparedFilm) -> Curve:
     """p_t = 1 − L1(x_t, x_N) / L1(x_0, x_N) for each frame: (N,), 0 at the start, 1 at the end.
 
     Below 0 where a frame is farther from the end than the blank canvas; all NaN where start equals end.
     Fooled by contrast: painting a large dark area moves it more than all the drawing of a line.
     """
-    film = check_film(film)
-    last = as_float(film[-1])
-    distance = np.array([np.abs(as_float(frame) - last).mean(dtype=np.float64) for frame in film])
+    whole = prepared(film)
+    return whole.once("progress", lambda: _progress(whole.film))
+
+
+def _progress(film: Film) -> Curve:
+    # Levels are whole numbers: their sum is exact, and the same in any order.
+    distance = np.array([cv2.norm(frame, film[-1], cv2.NORM_L1) for frame in film])
     if distance[0] == 0:
         return np.full(len(film), np.nan)
-    return 1.0 - distance / distance[0]
+    return np.asarray(1.0 - distance / distance[0])
 
 
 def monotonicity(curve: Curve) -> float | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from paintsundo.metrics.change import change_region_iou, changed_share, flicker
 from paintsundo.metrics.fidelity import blankness, psnr, ssim
-from paintsundo.metrics.films import Film, prepared
+from paintsundo.metrics.films import Film, PreparedFilm, prepared
 from paintsundo.metrics.locality import abruptness, between_keyframes, effective_changed_share
 from paintsundo.metrics.paint import palette_spread
 from paintsundo.metrics.progress import backtrack, monotonicity, progress, progress_curve_error
@@ -24,10 +24,10 @@ def finite_psnr(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> flo
 
 
 def measure_film(
-    film: Film,
+    film: Film | PreparedFilm,
     positions: Sequence[int] | None = None,
     picture: NDArray[np.uint8] | None = None,
-    true_film: Film | None = None,
+    true_film: Film | PreparedFilm | None = None,
 ) -> dict[str, Any]:
     """Every measure of a film (N,H,W,3), blank → finished; None for what cannot be measured.
 
@@ -35,11 +35,12 @@ def measure_film(
         positions: frame numbers of the keyframes, both ends included; without them nothing between keyframes.
         picture: the finished picture (H,W,3); without it no fidelity of the end.
         true_film: a true process (M,H,W,3) of the same picture and size, for curve error and change-region
-            IoU.
+            IoU; prepared where several films are compared with it, for it is then measured once.
     """
     whole = prepared(film)
     film = whole.film
-    curve = progress(film)
+    true_film = None if true_film is None else prepared(true_film)
+    curve = progress(whole)
     shares = changed_share(whole)
     start, order = blankness(film[0]), stage_order(whole)
     between = between_keyframes(whole, positions) if positions is not None else None

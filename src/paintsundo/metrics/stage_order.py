@@ -6,14 +6,16 @@ distance each pixel has to go, so a cross-fade reaches lines and colour at the s
 first".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from paintsundo.metrics.films import Film, Floats, PreparedFilm, difference, prepare, prepared
+from paintsundo.metrics.films import Film, Floats, PreparedFilm, difference, over_channels, prepare, prepared
 
 EDGE_STRENGTH = 0.10
 """Gradient, in units of 1 a pixel, from which the finished picture has an edge."""
@@ -61,7 +63,7 @@ def gradient(picture: Floats) -> Floats:
     """Strength of edges of a picture (h,w,3) in [0,1]: largest channel's Sobel magnitude per pixel, (h,w)."""
     across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=3) / 8
     down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=3) / 8
-    return np.sqrt(across**2 + down**2).max(axis=-1)
+    return over_channels(cv2.magnitude(across, down))
 
 
 def outlines(picture: Floats) -> NDArray[np.bool_]:
@@ -111,7 +113,7 @@ def edge_recall(frames: Floats, radius: int = 2) -> NDArray[np.float64] | None:
         return None
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     strongest = cv2.dilate(final, kernel)[edges]
-    return np.array([(cv2.dilate(gradient(f), kernel)[edges] >= strongest / 2).mean() for f in frames])
+    return _recall(frames, lambda frame: cv2.dilate(gradient(frame), kernel)[edges] >= strongest / 2)
 
 
 def colour_recall(frames: Floats, margin: int = 2) -> NDArray[np.float64] | None:
@@ -128,7 +130,8 @@ def colour_recall(frames: Floats, margin: int = 2) -> NDArray[np.float64] | None
     areas &= (way > 0.1) & ~outlines(final)
     if areas.mean() < LEAST_SHARE:
         return None
-    return np.array([(difference(f, final)[areas] <= way[areas] / 2).mean() for f in frames])
+    ends, half = final[areas], way[areas] / 2
+    return _recall(frames, lambda frame: difference(frame[areas], ends) <= half)
 
 
 def shading_recall(frames: Floats) -> NDArray[np.float64] | None:
@@ -148,7 +151,17 @@ def shading_recall(frames: Floats) -> NDArray[np.float64] | None:
     shaded &= difference(np.ones_like(final), final) >= depth / 2
     if shaded.mean() < LEAST_SHARE:
         return None
-    return np.array([(difference(f, final)[shaded] < depth[shaded] / 2).mean() for f in frames])
+    ends, half = final[shaded], depth[shaded] / 2
+    return _recall(frames, lambda frame: difference(frame[shaded], ends) < half)
+
+
+def _recall(frames: Floats, there: Callable[[Floats], NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """Share of pixels that are there at each frame (N,); frames that repeat the one before are not looked at again."""
+    out = np.empty(len(frames))
+    for number, frame in enumerate(frames):
+        still = number > 0 and np.array_equal(frame, frames[number - 1])
+        out[number] = out[number - 1] if still else there(frame).mean()
+    return out
 
 
 def stage_order(film: Film | PreparedFilm) -> StageOrder:
@@ -158,11 +171,29 @@ def stage_order(film: Film | PreparedFilm) -> StageOrder:
     before colour" is a fair demand only where it is high. Fooled by edge maps coloured in afterwards (a null
     baseline).
     """
-    film = prepared(film)
-    frames = film.frames
-    curves = (edge_recall(frames), colour_recall(frames), shading_recall(frames))
+    whole = prepared(film)
+    curves = stage_curves(whole)
     edges, colour, shading = (None if curve is None else half_time(curve) for curve in curves)
-    return StageOrder(edges, colour, shading, outline_share(film.film[-1]))
+    return StageOrder(edges, colour, shading, whole.once("outlines", lambda: outline_share(whole.film[-1])))
+
+
+class StageCurves(NamedTuple):
+    """How much of each stage is there at each frame, (N,) in [0,1]; None where the picture has none of it."""
+
+    edges: NDArray[np.float64] | None
+    colour: NDArray[np.float64] | None
+    shading: NDArray[np.float64] | None
+
+
+def stage_curves(film: Film | PreparedFilm) -> StageCurves:
+    """Recall of edges, flat colour and shading over a film (N,H,W,3): see the three functions above."""
+    whole = prepared(film)
+
+    def curves() -> StageCurves:
+        frames = whole.frames
+        return StageCurves(edge_recall(frames), colour_recall(frames), shading_recall(frames))
+
+    return whole.once("stage curves", curves)
 
 
 def outline_share(picture: NDArray[np.uint8]) -> float:
