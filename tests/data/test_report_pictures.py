@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn_dataset import write_dataset
 from drawn_processes import as_frames, two_shapes
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from paintsundo.data.__main__ import main
 from paintsundo.data.behaviours import Behaviour, BehaviourOptions, apply
@@ -174,3 +174,27 @@ def test_damaged_processes_are_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     shard.write_bytes(content)
     assert main(["show", f"data={folder}", f"output={tmp_path / 'a.png'}"]) == 2
     assert "process 0 (00000.tar/0000000) cannot be decoded" in capsys.readouterr().err
+
+
+def test_captions_in_other_scripts_take_an_installed_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    own = ImageFont.load_default(12)
+
+    def installed(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        asked.append(name)
+        if name != bands.FONTS[1]:
+            raise OSError("cannot open resource")
+        return own
+
+    monkeypatch.setattr(ImageFont, "load_default", lambda size: own)
+    bands._of_many_scripts.cache_clear()
+    monkeypatch.setattr(ImageFont, "truetype", installed)
+    draw = ImageDraw.Draw(Image.new("RGB", (300, 20)))
+    assert bands.fitting(draw, "Gru\u0308neberg – plain…", 300) == "Grüneberg – plain…"
+    assert asked == []
+    assert bands.fitting(draw, "kanjivg/05e03 · 布", 300) == "kanjivg/05e03 · 布"
+    assert asked == list(bands.FONTS[:2])
+    monkeypatch.setattr(bands, "FONTS", ())
+    bands._of_many_scripts.cache_clear()
+    assert bands.font(11, "布") is not None  # none is installed
+    bands._of_many_scripts.cache_clear()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,19 @@ COLOURS = {
     "light": "#f3dd7e",
     "effects": "#7fc9c0",
 }
+LATIN, SIGNS = 0x17F, "–—‘’“”…"
+FONTS = (  # of many scripts, on Linux, macOS and Windows
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansCJK.ttc",
+    "NotoSerifCJK-Regular.ttc",
+    "DroidSansFallbackFull.ttf",
+    "wqy-microhei.ttc",
+    "Arial Unicode.ttf",
+    "Hiragino Sans GB.ttc",
+    "msyh.ttc",
+    "msgothic.ttc",
+    "DejaVuSans.ttf",
+)
 OTHERS = ("#8fbf8a", "#d99ac5", "#7aa8c7", "#c9a86a", "#9aa0a6", "#b0c36a", "#d98880")
 UNKNOWN = "#d5d8dc"
 STEP_INK, PROGRESS_INK, GRID, TEXT = "#1f2937", "#2f9e6e", "#d9dce1", "#374151"
@@ -37,8 +53,17 @@ def colour(name: str) -> str:
     return COLOURS.get(name) or OTHERS[zlib.crc32(name.encode()) % len(OTHERS)]
 
 
-def font(size: int = 11) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that comes with pillow."""
+def font(size: int = 11, words: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that comes with pillow; for words in other scripts than Latin an installed one of many scripts."""
+    latin = all(ord(letter) <= LATIN or letter in SIGNS for letter in words)
+    return ImageFont.load_default(size) if latin else _of_many_scripts(size)
+
+
+@cache
+def _of_many_scripts(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    for name in FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
     return ImageFont.load_default(size)
 
 
@@ -72,14 +97,14 @@ def panel(process: DrawingProcess, works: NDArray[np.float64], width: int, heigh
 def with_cursor(image: Image.Image, share: float, words: str) -> Image.Image:
     """A panel with the present place, 0 ... 1 of the film, marked, and words about it."""
     marked = image.copy()
-    draw = ImageDraw.Draw(marked)
+    draw, letters = ImageDraw.Draw(marked), font(words=words)
     left, right = AXIS, image.width - 8
     x = left + (right - left) * share
     draw.line((x, 0, x, image.height), "#d63a3a", 1)
-    on_left = x + 6 + draw.textlength(words, font()) > right
+    on_left = x + 6 + draw.textlength(words, letters) > right
     place, anchor = (x - 6 if on_left else x + 6, BAND + GAP), "rt" if on_left else "lt"
-    draw.rectangle(draw.textbbox(place, words, font(), anchor=anchor), "white")
-    draw.text(place, words, TEXT, font(), anchor=anchor)
+    draw.rectangle(draw.textbbox(place, words, letters, anchor=anchor), "white")
+    draw.text(place, words, TEXT, letters, anchor=anchor)
     return marked
 
 
@@ -94,14 +119,15 @@ def _draw_bands(
             continue
         draw.rectangle((begin, 0, end, BAND), colour(span.name))
         label = fitting(draw, span.name, end - begin - 6)
-        draw.text(((begin + end) / 2, BAND / 2), label, "black", font(), anchor="mm")
+        draw.text(((begin + end) / 2, BAND / 2), label, "black", font(words=label), anchor="mm")
 
 
 def fitting(draw: ImageDraw.ImageDraw, words: str, width: float) -> str:
-    """Words cut to a width in pixels, in one line."""
+    """Words cut to a width in pixels, in one line, accents joined to their letters."""
+    words = unicodedata.normalize("NFC", words)
     words = "".join(letter if letter.isprintable() else " " for letter in words)
-    if draw.textlength(words, font()) <= width:
+    if draw.textlength(words, font(words=words)) <= width:
         return words
-    while words and draw.textlength(f"{words}…", font()) > width:
+    while words and draw.textlength(f"{words}…", font(words=words)) > width:
         words = words[:-1]
     return f"{words}…" if words else ""

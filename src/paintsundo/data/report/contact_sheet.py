@@ -33,7 +33,8 @@ def contact_sheet(
     for number, process in enumerate(processes):
         top = head + GAP + number * row
         if captions:
-            draw.text((GAP + 2, top + 1), fitting(draw, caption(process), sheet.width - 8), "black", font())
+            words = fitting(draw, caption(process), sheet.width - 8)
+            draw.text((GAP + 2, top + 1), words, "black", font(words=words))
         spans = process.spans()
         for column, work in enumerate(works):
             left = GAP + column * (side + GAP)
