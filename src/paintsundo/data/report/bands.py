@@ -27,7 +27,7 @@ COLOURS = {
     "light": "#f3dd7e",
     "effects": "#7fc9c0",
 }
-LATIN, SIGNS = 0x17F, "–—‘’“”…"
+SIGNS = "·…"  # beyond ASCII, and in the font that comes with pillow
 FONTS = (  # of many scripts, on Linux, macOS and Windows
     "NotoSansCJK-Regular.ttc",
     "NotoSansCJK.ttc",
@@ -54,9 +54,9 @@ def colour(name: str) -> str:
 
 
 def font(size: int = 11, words: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The font that comes with pillow; for words in other scripts than Latin an installed one of many scripts."""
-    latin = all(ord(letter) <= LATIN or letter in SIGNS for letter in words)
-    return ImageFont.load_default(size) if latin else _of_many_scripts(size)
+    """The font that comes with pillow; for words that are not English an installed one of many scripts."""
+    plain = all(letter.isascii() or letter in SIGNS for letter in words)
+    return ImageFont.load_default(size) if plain else _of_many_scripts(size)
 
 
 @cache
