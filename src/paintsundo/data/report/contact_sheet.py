@@ -34,7 +34,7 @@ def contact_sheet(
         top = head + GAP + number * row
         if captions:
             words = fitting(draw, caption(process), sheet.width - 8)
-            draw.text((GAP + 2, top + 1), words, "black", font(words=words))
+            draw.text((GAP + 2, top + CAPTION / 2), words, "black", font(words=words), anchor="lm")
         spans = process.spans()
         for column, work in enumerate(works):
             left = GAP + column * (side + GAP)
