@@ -2,8 +2,9 @@
 
     python eval/data.py layered output=DIR [files=DIR] [templates=DIR] [make=false]
 
-Files are made by the programs that are installed (Krita's script runner, GIMP's batch mode) under files=, unless they
-are there already; `templates` are Krita's own. A pixel counts as equal when no channel differs by more than two levels.
+Files are made by the programs that are installed (Krita's script runner, GIMP's batch mode, ImageMagick) under files=,
+unless they are there already; `templates` are Krita's own. A pixel counts as equal when no channel differs by more than
+two levels.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from paintsundo.data.layered.opening import SUFFIXES, opened
 from paintsundo.data.source import Unusable
 from paintsundo.errors import UserError
 from support.arguments import parse
-from support.layered_files import gimp, krita
+from support.layered_files import gimp, imagemagick, krita
 from support.layered_files.recipes import gimp_recipes, krita_recipes
 from support.tables import markdown, number
 
@@ -71,7 +72,9 @@ def main(arguments: Sequence[str]) -> int:
         make(folder)
     rows = list(measured(folder, Path(settings.templates)))
     if not rows:
-        raise UserError(f"{folder} has no layered files, and neither Krita nor GIMP is installed to make some")
+        raise UserError(
+            f"{folder} has no layered files, and none of Krita, GIMP and ImageMagick is installed to make some"
+        )
     output.mkdir(parents=True, exist_ok=True)
     (output / "layered.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     text = table(rows)
@@ -86,6 +89,8 @@ def make(folder: Path) -> None:
         krita.make(krita_recipes(), folder / "krita", KRITA_SUFFIXES)
     if gimp.available():
         gimp.make(gimp_recipes(), folder / "gimp")
+    if imagemagick.program():
+        imagemagick.make(folder / "imagemagick")
 
 
 def measured(folder: Path, templates: Path) -> Iterator[Row]:
@@ -99,6 +104,10 @@ def measured(folder: Path, templates: Path) -> Iterator[Row]:
         path = folder / "gimp" / f"{recipe['name']}.psd"
         if path.exists():
             yield compare(path, "GIMP .psd", recipe["feature"])
+    for name, feature in imagemagick.names().items():
+        path = folder / "imagemagick" / f"{name}.psd"
+        if path.exists():
+            yield compare(path, "ImageMagick .psd", feature)
     if templates.is_dir():
         for path in sorted(templates.rglob("*")):
             if path.suffix in SUFFIXES:
