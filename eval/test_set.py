@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
         text = path.read_text(encoding="utf-8")
         for name in ("files", "states"):
             text = re.sub(rf"^{name}: .*$", f"{name}: {found[name]}", text, flags=re.M)
-        listed = "\n".join(f'  - "{key}"' for key in found["subjects"])
+        listed = "\n".join(f'  - "{key}"' for key in sorted({*found["subjects"], *(recipe.get("subjects") or ())}))
         text = re.sub(r"^subjects:.*\n(?:[ -].*\n)*", "", text, flags=re.M).rstrip("\n") + f"\nsubjects:\n{listed}\n"
         path.write_text(text, encoding="utf-8")
         return
@@ -89,7 +89,7 @@ def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, Any]:
     licences: dict[str, int] = {}
     subjects: set[str] = set()
     for part in recipe["parts"]:
-        for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], part["count"], disable=None):
+        for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], _count(part), disable=None):
             writer.write(shards.encode(process, part=part["name"]), "test")
             files.update(
                 json.dumps([part["source"], part["size"], part["canvas"], process.source, process.hash]).encode()
@@ -98,11 +98,15 @@ def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, Any]:
             states.update(np.ascontiguousarray(process.film(np.linspace(0, 1, STATES))).tobytes())
             licences[process.licence] = licences.get(process.licence, 0) + 1
     listed = writer.close()
-    count = sum(part["count"] for part in recipe["parts"])
+    count = sum(map(_count, recipe["parts"]))
     hashes = {"files": files.hexdigest(), "states": states.hexdigest(), "subjects": sorted(subjects)}
     manifest = {"format": 1, "shards": listed, "samples": count, "splits": {"test": count}, "licences": licences}
     write_json(output / "manifest.json", {**manifest, "recipe": recipe["parts"], **hashes})
     return hashes
+
+
+def _count(part: dict[str, Any]) -> int:
+    return len(part["stems"]) if "stems" in part else int(part["count"])
 
 
 def _drawn(part: dict[str, Any], art: Path, seed: int) -> Iterator[DrawingProcess]:
@@ -110,8 +114,10 @@ def _drawn(part: dict[str, Any], art: Path, seed: int) -> Iterator[DrawingProces
     archive = art / part["archive"]
     if not archive.is_file():
         _fetch(archive)
-    canvas, left = Canvas(part["size"], part["canvas"]), part["count"]
+    canvas, left = Canvas(part["size"], part["canvas"]), _count(part)
     for item in _allowed(list_inputs(archive, source.suffixes).items, part["name"]):
+        if "stems" in part and item.stem not in part["stems"]:
+            continue
         if left == 0:
             return
         try:
@@ -121,7 +127,7 @@ def _drawn(part: dict[str, Any], art: Path, seed: int) -> Iterator[DrawingProces
         yield process
         left -= 1
     if left:
-        raise UserError(f"{archive}: {left} pictures of {part['count']} are missing for part {part['name']}")
+        raise UserError(f"{archive}: {left} pictures of {_count(part)} are missing for part {part['name']}")
 
 
 def _allowed(items: Sequence[Item], part: str) -> Iterator[Item]:

@@ -45,6 +45,20 @@ def test_reserved_files_only_and_equal_hashes_each_time(art):
     assert build(other, art, art / "d")["states"] != first["states"]
 
 
+def test_files_may_be_named(art):
+    from support.true_processes import true_processes
+    from test_set import build
+
+    named = recipe()
+    del named["parts"][0]["count"]
+    named["parts"][0]["stems"] = [RESERVED[2], RESERVED[0]]
+    build(named, art, art / "a")
+    assert {t.subject for t in true_processes(art / "a")} == {RESERVED[2], RESERVED[0]}
+    named["parts"][0]["stems"].append("blob0")  # not reserved
+    with pytest.raises(UserError, match="1 pictures of 3 are missing for part blobs"):
+        build(named, art, art / "b")
+
+
 def test_too_few_files_and_missing_archives_are_told(art):
     from test_set import build
 
