@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from paintsundo.conditioning.images import crop_to, to_model, to_uint8
 from paintsundo.data.process import DrawingProcess, work_of_step
+from paintsundo.errors import UserError
 from paintsundo.metrics.films import Film
 from paintsundo.pipelines.film import PaintsUndoPipeline
-from paintsundo.pipelines.interpolation import join_clips
+from paintsundo.pipelines.interpolation import join_clips, join_keyframes
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions, VideoOptions
 from paintsundo.pipelines.sizes import keyframe_multiple, nearest, video_multiple
@@ -39,6 +40,7 @@ class Made:
         true_film: true states at the work that each frame of `film` claims.
         keyframes: finished … blank, (K,H,W,3).
         states: generated at CALIBRATION_STEPS, and true_states there.
+        ceilings: PSNR of the finished picture's round trip, "video" (None without a video model) and "keyframe".
         between: in-between frames of all clips made from true keyframes, (N,H,W,3); the true ones, those of a
             cross-fade of the true ends, and the true ones through the autoencoder.
         seconds: part → seconds.
@@ -53,7 +55,7 @@ class Made:
     states: Film | None = None
     true_states: Film | None = None
     between: dict[str, Film] = field(default_factory=dict)
-    ceilings: dict[str, float] = field(default_factory=dict)
+    ceilings: dict[str, float | None] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,6 +85,9 @@ class PairMaker:
         prompts: "tagger"; "record": the process' own tags as they stand; "empty". A `prompt` in the options
             goes before.
         own_size: pictures at the size of their process, or the nearest the models can do; otherwise the options' size.
+
+    With `video.between=none` no video model is loaded, films are the keyframes alone, and nothing can be made between
+    true keyframes.
     """
 
     def __init__(self, options: InferOptions, prompts: str = "tagger", own_size: bool = True) -> None:
@@ -94,18 +99,24 @@ class PairMaker:
             self.prompt = options.prompt
         self.set = ModelSet(options)
         self.pipe: PaintsUndoPipeline = self.set.pipe
-        self.multiple = math.lcm(
-            keyframe_multiple(self.pipe.keyframe_vae.config),
-            video_multiple(self.pipe.video_vae.config, self.pipe.video_unet.config),
-        )
-        self.steps = sorted(set(options.keyframes.operation_steps))
+        self.keyframes_only = options.video.between == "none"
+        self.multiple = keyframe_multiple(self.pipe.keyframe_vae.config)
+        if not self.keyframes_only:
+            own = video_multiple(self.pipe.video_vae.config, self.pipe.video_unet.config)
+            self.multiple = math.lcm(self.multiple, own)
+        self.steps = options.keyframes.steps()
 
     def make(self, true: TrueProcess, parts: Sequence[str]) -> Made:
-        """The parts ("film", "calibration", "interpolation") asked for; the ceilings always."""
+        """The parts ("film", "calibration", "interpolation") asked for; the ceilings always.
+
+        Raises UserError: interpolation is asked for without a video model.
+        """
+        if self.keyframes_only and "interpolation" in parts:
+            raise UserError("with video.between=none there is no interpolation to measure: leave it out of parts")
         height, width = self._size(true.process)
         process = _Sized(true.process, height, width)
         made = Made(self._prompt(true), process.at(1.0), process.film(np.linspace(0, 1, CURVE_STATES)))
-        made.ceilings["video"] = round_trip(self.pipe.video_vae, made.finished)
+        made.ceilings["video"] = None if self.keyframes_only else round_trip(self.pipe.video_vae, made.finished)
         made.ceilings["keyframe"] = _keyframe_round_trip(self.pipe.keyframe_vae, made.finished)
         video = VideoOptions(**{**vars(self.options.video), "buckets": [[height, width]]})
         if "film" in parts:
@@ -147,11 +158,15 @@ class PairMaker:
         made.keyframes = self._states(made, self.steps)
         made.seconds["keyframes"] = time.perf_counter() - clock
         clock = time.perf_counter()
-        clips = self._clips(made.keyframes, video)
-        made.film = join_clips(clips)
+        works = [1.0, *map(work_of_step, self.steps), 0.0]
+        if self.keyframes_only:
+            made.film = join_keyframes(list(made.keyframes))
+            claimed = np.array(works[::-1])
+        else:
+            made.film = join_clips(self._clips(made.keyframes, video))
+            claimed = claimed_works(len(made.film), works)
         made.seconds["video"] = time.perf_counter() - clock
-        works = claimed_works(len(made.film), [1.0, *map(work_of_step, self.steps), 0.0])
-        made.true_film = process.film(works)
+        made.true_film = process.film(claimed)
 
     def _clips(self, keyframes: Film, video: VideoOptions) -> list[Film]:
         conditions = self.pipe.prepare_interpolation(list(keyframes), video)
