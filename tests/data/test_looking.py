@@ -75,7 +75,7 @@ def test_inputs_without_tags_get_those_of_the_tagger(tmp_path: Path, landscape: 
     settings = BuildSettings("pictures", str(folder), str(tmp_path / "set"), size=64, workers=0, tagger="bundled")
     manifest = build(settings, progress=False)
     found = {process.extra["stems"][0]: process.tags for process in shards.read_processes(tmp_path / "set")}
-    assert found["0"] == ("known",)
+    assert found["0"] == ("known", "lines first")  # and the manner of drawing
     tagger = Tagger.from_pretrained(tagger_folder("bundled"), threads=1)
     for stem in ("1", "2"):
         expected = tagger.tag(Image.open(folder / f"{stem}.png"))
