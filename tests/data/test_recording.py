@@ -128,7 +128,8 @@ def test_a_cursor_and_palettes_are_taken_off(tmp_path: Path, truth: list[np.ndar
     part = (slice(100 - top, 180 - top), slice(250 - left, 360 - left))
     frame = next(k for k, time in enumerate(process.extra["times"]) if time * FPS >= 45)
     state = cv2.resize(process.frame(frame), (width, height), interpolation=cv2.INTER_AREA)[part]
-    assert np.abs(state - truth[29][part].astype(float)).mean() < 25
+    shown = truth[round(process.extra["times"][frame] * FPS)]  # states that hardly can be known are left out
+    assert np.abs(state - shown[part].astype(float)).mean() < 12
 
 
 def test_zoom_turn_and_flip_are_followed(tmp_path: Path, truth: list[np.ndarray]) -> None:

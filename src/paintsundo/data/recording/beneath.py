@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from paintsundo.data.process import Picture
 from paintsundo.data.recording.plateaus import Changes, to_lab
 
 LEAST = 3  # samples a pixel must have been covered for
@@ -28,6 +29,27 @@ def hidden_since(changes: Changes, pixels: NDArray[np.intp], valid: NDArray[np.b
     before = np.maximum(changes.samples - 1, 0)
     since = last[before, own] + 1
     return np.where((changes.samples - since >= LEAST) & (since > 0), since, changes.samples).astype(np.int32)
+
+
+def doubt(changes: Changes, since: NDArray[np.int32], first: Picture, samples: int, short: int) -> NDArray[np.float64]:
+    """The mean square, in levels, of what may be wrong at each sample (T,): what appears and may have been there.
+
+    Args:
+        changes: of the whole canvas.
+        since: of `hidden_since` (N,).
+        first: uint8 (H, W, 3), the canvas at the beginning.
+        samples: how many there are.
+        short: samples for which hiding does not matter: as long as a cursor takes to pass.
+    """
+    since = np.where(changes.samples - since <= short, changes.samples, since)
+    order = np.lexsort((changes.samples, changes.pixels))
+    colours, pixels = changes.colours[order].astype(np.float32), changes.pixels[order]
+    before = first.reshape(-1, 3)[pixels].astype(np.float32)
+    same = np.flatnonzero(pixels[1:] == pixels[:-1])
+    before[same + 1] = colours[same]
+    squares = ((colours - before) ** 2).mean(axis=1)
+    steps = np.bincount(since[order], squares, samples + 1) - np.bincount(changes.samples[order], squares, samples + 1)
+    return np.asarray(np.maximum(0, np.cumsum(steps)[:samples]) / (first.size / 3))
 
 
 def dated(changes: Changes, since: NDArray[np.int32], width: int) -> Changes:

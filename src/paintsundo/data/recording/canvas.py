@@ -14,6 +14,7 @@ from paintsundo.data.recording.spool import Spool
 from paintsundo.data.source import Unusable
 
 BARRIER = 7  # difference between neighbouring pixels, in levels, that ends a smooth region
+FAINT = 2  # the same, for canvases that hardly differ from what lies around them
 DIFFERENT = 22  # levels by which a pixel differs from an earlier one
 LEAST_AREA = 0.03  # of a frame
 LEAST_FILL = 0.8  # share of its bounding box that a blank sheet fills, cursors and palettes lying on it
@@ -21,6 +22,8 @@ BLANK = 0.004  # share of the canvas that may differ on a blank one: a cursor
 JUMP = 0.12  # of the canvas: more at once is a cut or a zoom, not drawing
 REFERENCES = 16  # frames in which a blank sheet is looked for
 STEPS = 240  # samples at which growth is measured
+DENSER = 1.3  # times as much of a sheet that lies within another must be drawn on, to be taken instead
+LATER = 2.0  # times as much must be drawn on a blank sheet seen later, to be taken instead
 LEAST_GROWTH = 0.01  # of the canvas: less is no drawing
 
 Corners = NDArray[np.float64]  # (4, 2) x, y: top left, top right, bottom right, bottom left; pixel edges, not centres
@@ -76,11 +79,11 @@ def different(first: Picture, second: Picture, levels: int = DIFFERENT) -> NDArr
     return np.asarray(cv2.inRange(cv2.absdiff(first, second), (0, 0, 0), (levels, levels, levels)) == 0)
 
 
-def sheets(frame: Picture, noise: int = 0) -> Iterator[Corners]:
+def sheets(frame: Picture, noise: int = 0, limit: int = BARRIER) -> Iterator[Corners]:
     """Blank four-sided sheets in a frame, the largest first: smooth regions that fill a rectangle or quadrilateral."""
     calm = cv2.medianBlur(frame, 5) if noise else frame
     barrier = np.zeros(frame.shape[:2], np.uint8)
-    limit = BARRIER + noise
+    limit += noise
     barrier[:, 1:] |= (cv2.absdiff(calm[:, 1:], calm[:, :-1]).max(axis=2) > limit).astype(np.uint8)
     barrier[1:] |= (cv2.absdiff(calm[1:], calm[:-1]).max(axis=2) > limit).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - barrier, connectivity=4)
@@ -177,10 +180,10 @@ def find(frames: Spool, noise: int = 0) -> Home:
     Raises:
         Unusable: nothing is drawn.
     """
-    best: tuple[float, Corners, int] | None = None
+    best: tuple[float, float, Corners, int] | None = None
     course = Course(frames)
     for reference in _cuts(frames):
-        found = list(sheets(frames[reference], noise))
+        found = _candidates(frames[reference], noise)
         if not found:
             continue
         changed = course.changed(frames[reference], reference)
@@ -190,12 +193,19 @@ def find(frames: Spool, noise: int = 0) -> Home:
                 continue
             total, spread = gradual(changed[:, mask].mean(axis=1))
             score = total * float(mask.sum()) * min(1.0, spread / 0.25)
-            if total > LEAST_GROWTH and (best is None or score > 1.1 * best[0]):
-                best = score, corners, reference
+            if total <= LEAST_GROWTH:
+                continue
+            if best is not None:
+                within = reference == best[3] and total > DENSER * best[1] and _contains(best[2], corners)
+                # A blank sheet seen enlarged later is the same one: it has to be much better.
+                needed = 0.5 if within else 1.1 if reference == best[3] else LATER
+                if score <= needed * best[0]:
+                    continue
+            best = score, total, corners, reference
     height, width = frames.shape[:2]
     if best is None:
         return _without_blank(frames, course)
-    _, corners, reference = best
+    _, _, corners, reference = best
     start, paper = _last_blank(frames, corners, reference)
     corners = grown(frames[start], corners)
     straight = bool(np.ptp(corners[[0, 3], 0]) + np.ptp(corners[[1, 2], 0]) + np.ptp(corners[[0, 1], 1]) < 1e-6)
@@ -203,6 +213,21 @@ def find(frames: Spool, noise: int = 0) -> Home:
     right, bottom = corners.max(axis=0)
     whole = straight and left <= 1 and top <= 1 and right >= width - 1 and bottom >= height - 1
     return Home(corners, start, True, paper, straight, whole)
+
+
+def _candidates(frame: Picture, noise: int) -> list[Corners]:
+    """Blank sheets, also those that hardly differ from what lies around them."""
+    found = list(sheets(frame, noise))
+    if not noise:
+        for corners in sheets(frame, limit=FAINT):
+            if all(np.abs(corners - other).max() > 3 for other in found):
+                found.append(corners)
+    return found
+
+
+def _contains(outer: Corners, inner: Corners) -> bool:
+    (left, top), (right, bottom) = outer.min(axis=0) - 2, outer.max(axis=0) + 2
+    return bool((inner >= (left, top)).all() and (inner <= (right, bottom)).all())
 
 
 def given(frames: Spool, corners: Corners) -> Home:

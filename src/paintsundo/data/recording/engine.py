@@ -28,7 +28,8 @@ SURVEY_SIDE = 480  # longer side of the small frames, pixels
 NOISY = 3.0  # levels between neighbouring small frames: a camera
 TREMBLING = 0.25  # share of the samples with a view of their own: a camera
 LEAST_SAMPLES = 8
-LEAST_CHANGE = 0.0002  # of the canvas, for a state of its own
+LEAST_CHANGE = 0.0004  # of the canvas, for a state of its own
+DOUBT = 30.0  # mean square in levels, 33 dB, of what may be wrong in a state
 LEAST_WORK = 0.01  # of the canvas: less is no drawing
 FIRST_DRAWN = 0.02  # of the canvas already drawn at the beginning, with which it counts as not blank
 
@@ -271,6 +272,7 @@ def _rules(settings: Settings, samples: int) -> Rules:
         threshold=settings.threshold,
         settle=settings.settle,
         short=max(8, round(0.02 * samples)),
+        brief=round(0.015 * samples),
         long=max(10, round(settings.occlusion * samples)),
     )
 
@@ -316,12 +318,13 @@ def _written(
     with Spool(blank.shape) as states:
         states.append(blank)
         last = None
-        for picture, time in zip(pictures, times, strict=True):
+        trusted = _trusted(timeline.doubt)
+        for picture, time, sure in zip(pictures, times, trusted, strict=True):
+            last = picture, time
             counted.add(picture)
-            if counted.total - kept[-1][0] >= least:
+            if sure and counted.total - kept[-1][0] >= least:
                 states.append(picture)
                 kept.append((counted.total, time))
-            last = picture, time
         if last is not None and counted.total > kept[-1][0]:
             states.append(last[0])
             kept.append((counted.total, last[1]))
@@ -337,6 +340,11 @@ def _written(
         "extra": {**record.get("extra", {}), **extra, "times": [round(time, 3) for time in shown], "flags": flags},
     }
     return writer.finish(**own)
+
+
+def _trusted(doubt: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Samples of which little was drawn unseen, say beneath a panel; of hardly any such recording the best quarter."""
+    return np.asarray(doubt <= max(DOUBT, float(np.quantile(doubt, 0.25))))
 
 
 def _flags(timeline: Timeline, home: Home, seen: Sequence[View], extra: Mapping[str, Any], drawn: bool) -> list[str]:

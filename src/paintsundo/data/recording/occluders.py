@@ -1,4 +1,4 @@
-"""Which changes that pass are things lying over the canvas: cursors, palettes, hands; and which are undone drawing."""
+"""What lies over the canvas at each sample: panels followed as they move, and all that only passes."""
 
 from __future__ import annotations
 
@@ -10,103 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording.plateaus import Covers, Onsets, Rules
+from paintsundo.data.recording.events import TOGETHER, Events
+from paintsundo.data.recording.plateaus import Covers, Rules
 
-TOGETHER = 2  # samples within which the pixels of one thing come or go
-UNDONE = 0.0008  # of the canvas, the least that goes at once as an undone stroke
-AT_ONCE = 0.6  # share that came within a few samples: no stroke but a thing
 FILLED = 0.65  # share of a panel's box that changes when it comes
 LARGEST = 0.7  # of the canvas, that a panel covers
-PEAK = 2.5  # how many times as much changes when a panel comes as around that sample
 SETTLED = 3  # samples after which a panel's content is taken
-HELD = 0.6  # share of a panel's content that is seen while it is there
+DISTINCT = 0.15  # share of a panel that differs from what lay there before, at least
+HELD = 0.6  # share of that which is seen while the panel is there
 MOVED = 0.85  # share below which it is looked for near by
 REACH = 4  # pixels by which a panel moves from one sample to the next, at most
+AT_ONCE = 4  # samples within which it goes
+GONE = 0.3  # share of what goes with it that an event must change
 AGREE = 22  # levels within which a panel's content is the same
-GRAIN = 8.0  # levels by which a panel's content varies at least: a plain area may be a fill, and painted over later
 RIM = 0.008  # of the canvas' shorter side: the border and shadow of a panel
-
-
-def undone(found: Covers, onsets: Onsets, samples: int, area: int) -> tuple[NDArray[np.bool_], list[Covers]]:
-    """Which covers are drawing that was undone: they go all at once, but came little by little (N,).
-
-    What was undone and soon done again, which comes back at once, was never gone: also the stretches in which it was.
-    """
-    marked = np.zeros(len(found.pixels), bool)
-    gone: list[Covers] = []
-    least = max(12.0, UNDONE * area)
-    sums = np.convolve(np.bincount(found.ends, minlength=samples + 2), np.ones(3, int), "same")
-    order = np.argsort(found.ends, kind="stable")
-    ends = found.ends[order]
-    for end in np.argsort(-sums, kind="stable"):
-        if sums[end] < least:
-            break
-        group = order[np.searchsorted(ends, end - 1) : np.searchsorted(ends, end + 1, side="right")]
-        group = group[~marked[group]]
-        if len(group) < least:
-            continue
-        came = np.bincount(found.begins[group], minlength=samples + 1)
-        if np.convolve(came, np.ones(3, int), "same").max() >= AT_ONCE * len(group):
-            continue
-        marked[group] = True
-        inside = np.zeros(area, bool)
-        inside[found.pixels[group]] = True
-        later = onsets.samples[inside[onsets.pixels] & (onsets.samples > end + 1)]
-        back = np.convolve(np.bincount(later, minlength=samples), np.ones(3, int), "same")
-        again = np.flatnonzero(back >= AT_ONCE * len(group))
-        if len(again):
-            pixels = np.flatnonzero(inside).astype(np.int32)
-            since, until = np.full_like(pixels, end - 1), np.full_like(pixels, int(again[0]) + 1)
-            gone.append(Covers(pixels, since, until))
-    return marked, gone
-
-
-def pieces(found: Covers, size: tuple[int, int], samples: int, least: float) -> Iterator[Covers]:
-    """Larger things that came at once and went at once, whole: also where something was drawn beneath meanwhile.
-
-    Args:
-        found: pixels whose earlier colour returned.
-        size: (height, width).
-        samples: how many there are.
-        least: share of the canvas that such a thing covers.
-    """
-    height, width = size
-    counts = np.zeros((samples + 1, samples + 1), np.float32)
-    np.add.at(counts, (found.begins, found.ends), 1)
-    side = 2 * TOGETHER + 1
-    free = np.ones(len(found.pixels), bool)
-    while True:
-        sums = cv2.boxFilter(counts, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        begin, end = np.unravel_index(int(np.argmax(sums)), sums.shape)
-        if sums[begin, end] < least * height * width:
-            return
-        own = free & (np.abs(found.begins - begin) <= TOGETHER) & (np.abs(found.ends - end) <= TOGETHER)
-        free &= ~own
-        counts[max(0, begin - TOGETHER) : begin + TOGETHER + 1, max(0, end - TOGETHER) : end + TOGETHER + 1] = 0
-        mask = np.zeros((height, width), np.uint8)
-        mask.ravel()[found.pixels[own]] = 1
-        covered = np.flatnonzero(filled(mask, least))
-        since, until = int(found.begins[own].min()), int(found.ends[own].max())
-        whole = np.full(len(covered), since, np.int32), np.full(len(covered), until, np.int32)
-        yield Covers(covered.astype(np.int32), *whole)
-
-
-def filled(mask: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:
-    """The convex hulls of the larger parts of a mask (H, W) that fill half of them."""
-    shape = mask.shape
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    count, labels = cv2.connectedComponents(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around))
-    found = np.zeros(shape, np.uint8)
-    for label in range(1, count):
-        part = (labels == label).astype(np.uint8)
-        held = int((part & mask).sum())
-        if held < 0.3 * least * mask.size:
-            continue
-        points = cv2.findNonZero(part)
-        hull = np.zeros(shape, np.uint8)
-        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
-        found |= hull if held >= 0.5 * int(hull.sum()) else part
-    return found > 0
 
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
@@ -118,61 +35,88 @@ class Panel:
 
     begin: int
     picture: Picture  # (h, w, 3)
-    grain: float  # standard deviation, levels
+    distinct: NDArray[np.uint8]  # 255 where it differs from what was there before (h, w)
     boxes: list[Box]
     left: int
     top: int
+    seen: int  # the sample at which it was last seen as a whole
 
 
 def panels(
-    onsets: Onsets, pictures: Iterable[Picture], size: tuple[int, int], samples: int, rules: Rules
+    events: Events, pictures: Iterable[Picture], size: tuple[int, int], samples: int, rules: Rules
 ) -> dict[int, list[Box]]:
     """Where panels lie at each sample: boxes that came at once, kept their content, moved or not, and went at once.
 
     Whatever was drawn beneath them meanwhile does not matter.
 
     Args:
-        onsets: all changes of colour.
+        events: changes of larger pieces at once.
         pictures: the canvas (H, W, 3) as seen at each sample.
         size: (height, width).
         samples: how many there are.
         rules: `piece` and `long` are used.
     """
     coming = dict[int, list[Box]]()
-    for sample, box in _sudden_boxes(onsets, size, samples, rules.piece):
+    for sample, box in _sudden_boxes(events, size, rules.piece):
         coming.setdefault(sample, []).append(box)
     followed: list[Panel] = []
     gone: list[Panel] = []
+    earlier: list[Picture] = []
     for sample, picture in enumerate(pictures):
         going = []
         for panel in followed:
             share = _follow(panel, picture)
             if share >= HELD:
+                panel.seen = sample
+            if share >= HELD / 2 and sample - panel.begin <= rules.long:
                 going.append(panel)
-            elif share < HELD / 2 and panel.grain > GRAIN and sample - panel.begin <= rules.long:
+            elif sample - panel.seen <= AT_ONCE and _leaves(panel, sample, events, size):
                 gone.append(panel)
         followed = going
+        earlier = [*earlier[-SETTLED - TOGETHER :], picture]
         for left, top, right, bottom in coming.get(sample - SETTLED, []):
             part = picture[top:bottom, left:right].copy()
-            grain = float(part.reshape(-1, 3).std(axis=0).max())
-            followed.append(Panel(sample - SETTLED, part, grain, [(left, top, right, bottom)] * SETTLED, left, top))
+            distinct = ~_like(part, earlier[0][top:bottom, left:right])
+            if np.count_nonzero(distinct) >= DISTINCT * distinct.size:
+                boxes = [(left, top, right, bottom)] * SETTLED
+                followed.append(Panel(sample - SETTLED, part, distinct, boxes, left, top, sample))
     found = dict[int, list[Box]]()
     rim = 1 + round(RIM * min(size))
     for panel in gone:
-        boxes = [panel.boxes[0]] * TOGETHER + panel.boxes + [panel.boxes[-1]] * TOGETHER
+        lay = panel.boxes[: panel.seen + 1 - panel.begin]
+        boxes = [lay[0]] * TOGETHER + lay + [lay[-1]] * TOGETHER
         for sample, (left, top, right, bottom) in enumerate(boxes, panel.begin - TOGETHER):
             if 0 <= sample < samples:
                 found.setdefault(sample, []).append((left - rim, top - rim, right + rim, bottom + rim))
     return found
 
 
+def _leaves(panel: Panel, sample: int, events: Events, size: tuple[int, int]) -> bool:
+    """Whether an event changes much of a panel's place when it is no longer seen."""
+    left, top, right, bottom = panel.boxes[-1]
+    near = {int(events.nearest[k]) for k in range(max(0, panel.seen - 1), min(len(events.nearest), sample + 3))} - {-1}
+    for event in near:
+        part = events.mask(event, size)[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if part.size and part.sum() >= GONE * np.count_nonzero(panel.distinct):
+            return True
+    return False
+
+
+def _like(one: Picture, other: Picture) -> NDArray[np.uint8]:
+    """255 where two pictures agree."""
+    return np.asarray(cv2.inRange(cv2.absdiff(one, other), (0, 0, 0), (AGREE, AGREE, AGREE)))
+
+
 def _follow(panel: Panel, picture: Picture) -> float:
     """The share of a panel that is still seen, at its place or near it; its box there is added."""
-    share = _held(panel, picture, 0, 0)
+    share, x, y = _held(panel, picture, 0, 0), 0, 0
     if share < MOVED:
-        reach = range(-REACH, REACH + 1)
-        tried = [(_held(panel, picture, x, y), -abs(x) - abs(y), x, y) for x in reach for y in reach]
-        share, _, x, y = max(tried)
+        for _ in range(REACH):
+            steps = [(x + a, y + b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
+            better, u, v = max((_held(panel, picture, u, v), u, v) for u, v in steps)
+            if better <= share:
+                break
+            share, x, y = better, u, v
         panel.left, panel.top = panel.left + x, panel.top + y
     high, wide = panel.picture.shape[:2]
     panel.boxes.append((panel.left, panel.top, panel.left + wide, panel.top + high))
@@ -180,7 +124,7 @@ def _follow(panel: Panel, picture: Picture) -> float:
 
 
 def _held(panel: Panel, picture: Picture, x: int, y: int) -> float:
-    """The share of a panel's pixels that agree with the canvas, the panel moved by x, y; parts outside do not count."""
+    """The share of what is distinct of a panel, moved by x, y, that agrees; parts outside the canvas do not count."""
     (height, width), (high, wide) = picture.shape[:2], panel.picture.shape[:2]
     left, top = panel.left + x, panel.top + y
     right, bottom = min(width, left + wide), min(height, top + high)
@@ -188,30 +132,23 @@ def _held(panel: Panel, picture: Picture, x: int, y: int) -> float:
     if right - left - cut_x < 4 or bottom - top - cut_y < 4:
         return 0.0
     part = picture[top + cut_y : bottom, left + cut_x : right]
-    own = panel.picture[cut_y : bottom - top, cut_x : right - left]
-    agree = cv2.inRange(cv2.absdiff(part, own), (0, 0, 0), (AGREE, AGREE, AGREE))
-    return cv2.countNonZero(agree) / agree.size
+    inner = slice(cut_y, bottom - top), slice(cut_x, right - left)
+    counted = panel.distinct[inner]
+    agree = cv2.bitwise_and(_like(part, panel.picture[inner]), counted)
+    return cv2.countNonZero(agree) / max(1, cv2.countNonZero(counted))
 
 
-def _sudden_boxes(onsets: Onsets, size: tuple[int, int], samples: int, least: float) -> Iterator[tuple[int, Box]]:
+def _sudden_boxes(events: Events, size: tuple[int, int], least: float) -> Iterator[tuple[int, Box]]:
     """Samples at which a whole box changes, by sample."""
     area = size[0] * size[1]
-    counts = np.bincount(onsets.samples, minlength=samples)
-    order = np.argsort(onsets.samples, kind="stable")
-    ordered = onsets.samples[order]
     around = np.ones((5, 5), np.uint8)
-    for sample in range(samples):
-        near = counts[max(0, sample - 4) : sample + 5]
-        if counts[sample] < max(least * area, PEAK * np.median(near)):
-            continue
-        low, high = np.searchsorted(ordered, (sample - 1, sample + 2))
-        mask = np.zeros(size, np.uint8)
-        mask.ravel()[onsets.pixels[order[low:high]]] = 1
-        count, _, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, around))
+    for number, sample in enumerate(events.samples):
+        mask = cv2.morphologyEx(events.mask(number, size), cv2.MORPH_CLOSE, around)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
         for label in range(1, count):
             x, y, wide, tall, held = (int(value) for value in stats[label])
             if held >= least * area and held >= FILLED * wide * tall and wide * tall < LARGEST * area:
-                yield sample, (x, y, x + wide, y + tall)
+                yield int(sample), (x, y, x + wide, y + tall)
 
 
 def masks(

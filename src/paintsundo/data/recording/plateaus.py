@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 DRIFT = 3.0  # Lab distance at which a slowly changing plateau is shown anew
 MOST = 80  # plateaus a pixel
 DEEP = 8  # plateaus that may lie between a colour and its return
+BLEND = 1.3  # of the direct way between two colours, up to which a third lies between them
 SMOOTH = 16  # samples a plateau's colour is averaged over
 
 Lab = NDArray[np.float32]
@@ -25,16 +26,20 @@ class Rules:
         threshold: Lab distance that makes another colour.
         settle: samples a colour must last to count.
         short: samples after which a colour that returns was only covered, in any case.
+        brief: samples up to which a colour between two others was something passing by.
         long: samples after which a colour that returns was covered by a piece that came and went at once.
         piece: least share of the canvas such a piece covers.
+        event: least share of the canvas that changes at once by something that comes, goes, is undone or done again.
         quiet: share of the canvas drawn meanwhile at most, for a small piece to be one that lay there in a pause.
     """
 
     threshold: float = 10.0
     settle: int = 3
     short: int = 8
+    brief: int = 4
     long: int = 120
     piece: float = 0.005
+    event: float = 0.001
     quiet: float = 0.001
 
 
@@ -51,6 +56,12 @@ class Plateaus:
         held = np.arange(len(self.starts))[:, None] < self.counts
         order, own = np.nonzero(held)
         return Changes(self.starts[order, own], pixels[own].astype(np.int32), to_rgb(self.colours[order, own]))
+
+    def between(self, pixels: NDArray[np.intp]) -> Covers:
+        """All but the first and the last of each pixel."""
+        order, own = np.nonzero(np.arange(1, len(self.starts))[:, None] < self.counts - 1)
+        begins, ends = self.starts[order + 1, own], self.starts[np.minimum(order + 2, len(self.starts) - 1), own]
+        return Covers(pixels[own].astype(np.int32), begins, ends, self.colours[order + 1, own])
 
 
 @dataclass
@@ -81,27 +92,38 @@ class Changes:
 
 @dataclass
 class Covers:
-    """Stretches in which pixels showed something and then again what they showed before: pixel, from, to (N,)."""
+    """Stretches in which pixels showed something that may pass: pixel, from, to (N,), and its colour, Lab (N, 3)."""
 
     pixels: NDArray[np.int32]
     begins: NDArray[np.int32]
     ends: NDArray[np.int32]
+    colours: Lab
 
-    def __getitem__(self, chosen: NDArray[np.bool_]) -> Covers:
-        return Covers(self.pixels[chosen], self.begins[chosen], self.ends[chosen])
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Covers:
+        return Covers(self.pixels[chosen], self.begins[chosen], self.ends[chosen], self.colours[chosen])
 
     @staticmethod
     def joined(parts: Sequence[Covers]) -> Covers:
         """All of them."""
-        return Covers(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pixels", "begins", "ends")))
+        names = ("pixels", "begins", "ends", "colours")
+        return Covers(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @dataclass
 class Onsets:
-    """When pixels settled on another colour: pixel, since which sample (N,)."""
+    """When pixels settled on another colour: pixel, since which sample (N,), and the colour, Lab (N, 3)."""
 
     pixels: NDArray[np.int32]
     samples: NDArray[np.int32]
+    colours: Lab
+
+    @staticmethod
+    def joined(parts: Sequence[Onsets]) -> Onsets:
+        """All of them."""
+        return Onsets(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("pixels", "samples", "colours")))
 
 
 def plateaus(
@@ -113,7 +135,8 @@ def plateaus(
         lab: (T, P, 3) CIE Lab, L 0 ... 100.
         valid: (T, P), where a pixel is seen.
         first: (P, 3), the colour at the beginning.
-        returns: drop plateaus after which an earlier colour returns within `rules.long` samples.
+        returns: drop plateaus after which an earlier colour returns within `rules.long` samples, and those of at most
+            `rules.brief` samples that are no step of a gradual change.
 
     Returns:
         the plateaus, what was dropped, and every change to another settled colour, dropped ones too.
@@ -127,8 +150,9 @@ def plateaus(
     mean = first.copy()
     length = np.full(pixels, rules.settle, np.int32)
     since = np.zeros(pixels, np.int32)
-    dropped: list[NDArray[np.int32]] = []
-    settled: list[NDArray[np.int32]] = []
+    none = np.zeros(0, np.int32), np.zeros((0, 3), np.float32)
+    dropped = [Covers(none[0], none[0], none[0], none[1])]
+    settled = [Onsets(none[0], none[0], none[1])]
     for sample in range(samples):
         seen = valid[sample]
         step = lab[sample] - mean
@@ -153,8 +177,18 @@ def plateaus(
         new &= ~(drifted[at] & (gap > limit))
         at, colour, begin = at[new], colour[new], begin[new]
         sudden = length[at] == rules.settle
-        settled.append(np.stack([at[sudden].astype(np.int32), begin[sudden]]))
+        settled.append(Onsets(at[sudden].astype(np.int32), begin[sudden], colour[sudden]))
         if returns:
+            brief = (length[at] == rules.settle) & (depth[at] > 1)
+            brief &= begin - starts[depth[at] - 1, at] <= rules.brief
+            if brief.any():
+                pixel = at[brief]
+                top = depth[pixel] - 1
+                step = ~between(colours[top - 1, pixel], colours[top, pixel], colour[brief])
+                pixel, top = pixel[step], top[step]
+                left = starts[top, pixel]
+                dropped.append(Covers(pixel.astype(np.int32), left, begin[brief][step], colours[top, pixel]))
+                depth[pixel] = top
             rest = np.ones(len(at), bool)
             for back in range(1, DEEP + 1):
                 level = depth[at] - 1 - back
@@ -167,7 +201,8 @@ def plateaus(
                 again = ((colours[below, pixel] - colour[chosen]) ** 2).sum(axis=1) <= limit
                 again &= begin[chosen] - left <= rules.long
                 chosen, pixel, below, left = chosen[again], pixel[again], below[again], left[again]
-                dropped.append(np.stack([pixel.astype(np.int32), left, begin[chosen]]))
+                top = colours[depth[pixel] - 1, pixel]
+                dropped.append(Covers(pixel.astype(np.int32), left, begin[chosen], top))
                 depth[pixel] = below + 1
                 rest[chosen] = False
             at, colour, begin = at[rest], colour[rest], begin[rest]
@@ -176,11 +211,14 @@ def plateaus(
         starts[depth[at], at] = np.where(full, starts[depth[at], at], begin)
         colours[depth[at], at] = colour
         depth[at] += 1
-    none = np.zeros((3, 0), np.int32)
-    covers = Covers(*np.concatenate(dropped, axis=1)) if dropped else Covers(*none)
     deepest = int(depth.max())
-    onsets = Onsets(*np.concatenate(settled, axis=1)) if settled else Onsets(*none[:2])
-    return Plateaus(starts[:deepest], colours[:deepest], depth), covers, onsets
+    return Plateaus(starts[:deepest], colours[:deepest], depth), Covers.joined(dropped), Onsets.joined(settled)
+
+
+def between(before: Lab, middle: Lab, after: Lab) -> NDArray[np.bool_]:
+    """Whether colours (N, 3) lie about between two others, as of a gradual change."""
+    way = np.linalg.norm(middle - before, axis=1) + np.linalg.norm(after - middle, axis=1)
+    return np.asarray(way <= BLEND * np.linalg.norm(after - before, axis=1))
 
 
 def median5(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording import beneath, occluders
+from paintsundo.data.recording import beneath, events, occluders, passing
 from paintsundo.data.recording.plateaus import Changes, Covers, Lab, Onsets, Rules, median5, plateaus, to_lab
 from paintsundo.data.recording.spool import Spool
 
+LEAST_EVENT = 24  # pixels
 BAND = 2_000_000  # pixels times samples worked on at once
 
 
@@ -37,6 +38,7 @@ class Timeline:
         self.bands = [(top, min(top + rows, height)) for top in range(0, height, rows)]
         self._spools = [Spool((bottom - top, width, 4)) for top, bottom in self.bands]
         self.masked = 0.0
+        self.doubt = np.zeros(0)
 
     def __len__(self) -> int:
         return len(self._spools[0])
@@ -49,10 +51,11 @@ class Timeline:
     def clean(self, rules: Rules) -> Iterator[Picture]:
         """The canvas (H, W, 3) at each sample without what passes over it.
 
-        The share of pixels and samples that were covered is kept in `masked`.
+        The share of pixels and samples that were covered is kept in `masked`; the mean square, in levels, of what may
+        be wrong at each sample (T,) for being drawn unseen in `doubt`.
         """
         area = self.size[0] * self.size[1]
-        parts, covers, onsets = [], [], []
+        parts, covers, onsets, between = [], [], [], []
         first = to_lab(self.first).reshape(-1, 3)
         for places, spool in self._places():
             lab, valid = self._read(spool, slice(None))
@@ -61,8 +64,9 @@ class Timeline:
             settled.pixels = places[settled.pixels].astype(np.int32)
             covers.append(covered)
             onsets.append(settled)
+            between.append(found.between(places))
             parts.append(found.changes(places))
-        mask = self._covered(Covers.joined(covers), onsets, rules)
+        mask = self._covered(Covers.joined(covers), between, Onsets.joined(onsets), rules)
         again = np.zeros(area, bool)
         for cover in covers:
             again[cover.pixels] = True
@@ -77,10 +81,12 @@ class Timeline:
                 lab, valid = self._read(spool, own)
                 for sample, row in enumerate(mask):
                     valid[sample] &= np.unpackbits(row, count=area)[places[own]] == 0
-                steady, _, _ = plateaus(lab, valid, first[places[own]], rules, returns=False)
-                parts.append(steady.changes(places[own]))
+                clear, _, _ = plateaus(lab, valid, first[places[own]], rules, returns=False)
+                parts.append(clear.changes(places[own]))
                 since.append(beneath.hidden_since(parts[-1], places[own], valid))
-        dated = beneath.dated(Changes.concatenated(parts), np.concatenate(since), self.size[1])
+        steady, unseen = Changes.concatenated(parts), np.concatenate(since)
+        self.doubt = beneath.doubt(steady, unseen, self.first, len(self), rules.brief)
+        dated = beneath.dated(steady, unseen, self.size[1])
         return self._shown(dated.ordered())
 
     def _shown(self, changes: Changes) -> Iterator[Picture]:
@@ -103,21 +109,17 @@ class Timeline:
         values = spool.all().reshape(len(spool), -1, 4)[:, pixels]
         return to_lab(median5(np.ascontiguousarray(values[..., :3]))), values[..., 3] > 0
 
-    def _covered(self, found: Covers, onsets: list[Onsets], rules: Rules) -> list[NDArray[np.uint8]]:
+    def _covered(self, found: Covers, between: list[Covers], onsets: Onsets, rules: Rules) -> list[NDArray[np.uint8]]:
         """Which pixels something lies on at each sample: packed bits of (H * W)."""
-        samples, area = len(self), self.size[0] * self.size[1]
-        settled = Onsets(np.concatenate([o.pixels for o in onsets]), np.concatenate([o.samples for o in onsets]))
-        drawing, undone = occluders.undone(found, settled, samples, area)
-        found = found[~drawing]
-        drawn = np.concatenate([[0], np.cumsum(np.bincount(settled.samples, minlength=samples))])
-        first = np.clip(found.begins + rules.settle, 0, samples)
-        last = np.clip(found.ends - rules.settle, 0, samples)
-        quiet = drawn[last] - drawn[first] <= rules.quiet * area
-        kept = [found[(found.ends - found.begins <= rules.short) | quiet]]
-        kept.extend(occluders.pieces(found, self.size, samples, rules.piece))
-        kept.extend(undone)
+        samples = len(self)
+        area = self.size[0] * self.size[1]
+        happened = events.find(onsets, self.size, samples, max(LEAST_EVENT, rules.event * area))
+        kept = passing.passing(found, onsets, happened, samples, self.size, rules)
+        kept.extend(passing.replaced(part, happened, rules) for part in between)
+        joined = Covers.joined(kept)
+        kept = [joined, *passing.whole(joined, happened, self.size, rules.piece)]
         seen = (self.picture(sample) for sample in range(samples))
-        boxes = occluders.panels(settled, seen, self.size, samples, rules)
+        boxes = occluders.panels(happened, seen, self.size, samples, rules)
         return occluders.masks(Covers.joined(kept), boxes, self.size, samples)
 
     def picture(self, sample: int) -> Picture:
