@@ -5,14 +5,16 @@ data=DATASET [truth=DATASET]: true processes taken as films, beside their null b
     the same files drawn with another seed. limit=N takes so many, spread evenly.
 data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]
     [prompts=tagger|record|empty]: a pair of models on the finished pictures of true processes, going on where it
-    stopped; overrides are infer.py's.
+    stopped; overrides are infer.py's. batch=N pictures at once, workers=N processes that measure meanwhile. Cheaper on
+    a CPU: size=96 clips=1 overrides=[keyframes.num_inference_steps=8,video.num_inference_steps=4].
 against=DIR: the run of another pair on the same data set; differences with intervals.
 
 films=FOLDER holds films as infer.py writes them (NAME/frames/00000.png …, blank → finished; keyframes/ where there
 are any). Every film is measured beside the null baselines made of its own first, last and key frames. Writes
 to DIR quality.json (every figure), quality.md (the table that is also printed), progress.png,
-between_keyframes.png and strips.png. What cannot be measured is null. The measures, and what fools each:
-paintsundo.metrics.
+between_keyframes.png and strips.png; of true processes curves.png, strips-1.png … (film above truth) and
+changes-1.png … (what changed when: green as in truth, red in the film alone, blue in the truth alone). What cannot be
+measured is null. The measures, and what fools each: paintsundo.metrics.
 """
 
 import json
@@ -29,11 +31,12 @@ from support.arguments import parse, run
 from support.checks import check_film_figures
 from support.film_files import FilmFiles, find_films
 from support.json_files import write_json
+from support.pair_plots import plot_curves, write_pages
 from support.pair_table import comparison_table, failure_table, pair_table
-from support.plots import plot_between_keyframes, plot_curves, plot_progress, write_strips
+from support.plots import plot_between_keyframes, plot_progress, write_strips
 from support.process_run import measure_processes
 from support.quality_run import PARTS, measure_pair
-from support.quality_summary import compare
+from support.quality_summary import compare, lookup
 from support.quality_table import quality_table
 from tqdm import tqdm
 
@@ -66,6 +69,10 @@ class QualitySettings:
     split: str | None = None
     limit: int | None = None
     baselines: bool = True
+    batch: int | None = None
+    workers: int | None = None
+    size: int | None = None
+    clips: int | None = None
     against: str | None = None
     keyframes: int | None = None
     strip_frames: int = 12
@@ -89,7 +96,10 @@ def main(arguments: Sequence[str]) -> None:
 def measure_data(settings: QualitySettings) -> None:
     """True processes as films, and their null baselines."""
     assert settings.data is not None
-    report = measure_processes(settings.data, settings.output, settings.truth, settings.limit, settings.split)
+    report = measure_processes(
+        settings.data, settings.output, settings.truth, settings.limit, settings.split, settings.workers or 0
+    )
+    _draw(report["processes"], Path(settings.output))
     _tell(settings.output, failure_table(report["failed"]), pair_table(report["summary"]))
 
 
@@ -108,14 +118,40 @@ def measure_models(settings: QualitySettings) -> None:
         parts=settings.parts,
         prompts=settings.prompts,
         baselines=settings.baselines,
+        batch=settings.batch,
+        workers=settings.workers,
+        size=settings.size,
+        clips=settings.clips,
     )
     tables = [pair_table(report["summary"])]
     if theirs is not None:
         differences = compare(report["processes"], theirs["processes"])
         write_json(Path(settings.output) / "comparison.json", {"against": settings.against, "differences": differences})
         tables.append(f"Against {settings.against}:\n\n{comparison_table(differences)}")
-    plot_curves(report["processes"], Path(settings.output) / "curves.png")
+    _draw(report["processes"], Path(settings.output))
     _tell(settings.output, *tables)
+
+
+def _draw(processes: dict[str, Any], output: Path) -> None:
+    """Curves of all processes, and pages of their strips and change maps with a few figures of each."""
+    plot_curves(processes, output / "curves.png")
+    heads = {name: _head(name, figures) for name, figures in processes.items()}
+    for pages in ("strips", "changes"):
+        write_pages(output, pages, heads)
+
+
+def _head(name: str, figures: dict[str, Any]) -> str:
+    said = [f"{name}  {figures['group']}"]
+    for title, path in (
+        ("IoU", ("film", "true_process", "change_region_iou")),
+        ("curve error", ("film", "true_process", "progress_curve_error")),
+        ("end", ("film", "end", "psnr")),
+        ("step error", ("calibration", "error")),
+    ):
+        value = lookup(figures, *path)
+        if value is not None:
+            said.append(f"{title} {value:.3g}")
+    return "   ".join(said)
 
 
 def read_report(folder: str) -> dict[str, Any]:

@@ -45,28 +45,6 @@ def plot_progress(results: Figures, path: Path) -> None:
     plt.close(figure)
 
 
-def plot_curves(processes: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Mean over films: progress over normalised time beside the truth, and the steps read off generated states."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
-    times = np.linspace(0, 1, 101)
-    for row, colour, line in (("film", "black", "-"), ("truth", "C0", "--")):
-        curves = [(f.get(row) or {}).get("progress", {}).get("curve") for f in processes.values()]
-        sampled = [np.interp(times, np.linspace(0, 1, len(curve)), curve) for curve in curves if curve]
-        if sampled:
-            low, middle, high = np.quantile(sampled, [0.1, 0.5, 0.9], axis=0)
-            left.plot(times, middle, line, color=colour, label=f"{row}, median")
-            left.fill_between(times, low, high, color=colour, alpha=0.12)
-    left.set(xlabel="time", ylabel="progress", title="80 % of the films lie in the shade")
-    left.legend(fontsize=7)
-    for found in (f["calibration"] for f in processes.values() if f.get("calibration")):
-        right.plot(found["asked"], found["read"], "k.", alpha=0.3, ms=4)
-    right.plot([0, 999], [0, 999], "C0--", lw=0.8)
-    right.set(xlabel="operation step asked for", ylabel="step that the state shows", xlim=(0, 999), ylim=(0, 999))
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def plot_between_keyframes(results: Figures, path: Path) -> None:
     """Abruptness against locality inside the clips: every film a dot, null baselines beside them.
 

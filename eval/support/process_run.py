@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from paintsundo.metrics import keyframe_positions, measure_film, null_baselines
 from paintsundo.metrics.films import Film, PreparedFilm
 from support.checks import check_against_truth, check_film_figures, margins
 from support.json_files import write_json
+from support.measuring_pool import MeasuringPool
+from support.pair_plots import write_change_maps
+from support.quality_figures import write_strip
 from support.quality_summary import summarise
 from support.true_processes import true_processes
 
@@ -28,6 +32,7 @@ def measure_processes(
     truth: str | Path | None = None,
     limit: int | None = None,
     split: str | None = None,
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Figures and checks of the processes of a data set taken as films of 90 frames, and of their null baselines; also
     written to `output`/quality.json.
@@ -39,26 +44,45 @@ def measure_processes(
     Raises UserError: no data set, or a file that is not in `truth`.
     """
     others = None if truth is None else {_file(t.process): t.process for t in true_processes(truth)}
-    found = {}
-    for true in tqdm(list(true_processes(test_set, limit, split)), desc="processes", disable=None):
-        second = true.process if others is None else others.get(_file(true.process))
-        if second is None:
-            raise UserError(f"{truth} has no drawing of {true.process.source}")
-        found[true.name] = {"subject": true.subject, "group": true.group, **process_figures(true.process, second)}
+    folder = Path(output)
+    chosen = list(true_processes(test_set, limit, split))
+    names = {}
+    with MeasuringPool(workers) as pool:
+        for true in tqdm(chosen, desc="processes", disable=None):
+            second = true.process if others is None else others.get(_file(true.process))
+            if second is None:
+                raise UserError(f"{truth} has no drawing of {true.process.source}")
+            works = np.linspace(0, 1, FRAMES)
+            films = true.process.film(works), None if others is None else second.film(works)
+            names[true.name] = folder / "processes" / f"{true.name}.json"
+            known = {"subject": true.subject, "group": true.group, "source": true.process.source}
+            pool.submit(_write_figures, true.name, *films, known, folder)
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in names.items()}
     report = {"processes": found, "summary": summarise(found), "failed": failures(found)}
-    Path(output).mkdir(parents=True, exist_ok=True)
-    write_json(Path(output) / "quality.json", report)
+    write_json(folder / "quality.json", report)
     return report
+
+
+def _write_figures(name: str, film: Film, truth: Film | None, known: dict[str, Any], folder: Path) -> None:
+    true_film = film if truth is None else truth
+    (folder / "processes").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "processes" / f"{name}.json", {**known, **film_figures(film, true_film, known["source"])})
+    write_strip(folder / "strips" / f"{name}.png", [film, true_film])
+    write_change_maps(folder / "changes" / f"{name}.png", film, true_film)
 
 
 def process_figures(process: DrawingProcess, truth: DrawingProcess, frames: int = FRAMES) -> dict[str, Any]:
     """Figures of a process as a film, of its null baselines, and the checks of all, against another drawing of it."""
     works = np.linspace(0, 1, frames)
-    positions = keyframe_positions(frames, KEYFRAMES)
-    film, true_film = process.film(works), PreparedFilm(truth.film(works))
-    if film.shape != true_film.film.shape:
-        sizes = f"{film.shape[1:3]} here and {true_film.film.shape[1:3]}"
-        raise UserError(f"{process.source}: drawn at {sizes} in the truth")
+    return film_figures(process.film(works), truth.film(works), process.source)
+
+
+def film_figures(film: Film, truth: Film, source: str) -> dict[str, Any]:
+    """The same of films."""
+    positions = keyframe_positions(len(film), KEYFRAMES)
+    if film.shape != truth.shape:
+        raise UserError(f"{source}: drawn at {film.shape[1:3]} here and {truth.shape[1:3]} in the truth")
+    true_film = PreparedFilm(truth)
     nulls = null_baselines(film, positions)
     figures = measured(film, positions, true_film)
     baselines = {name: measured(null, positions, true_film) for name, null in nulls.items()}

@@ -1,26 +1,24 @@
-"""Measuring a pair of models on a set of true processes: one process after the other, going on where it stopped."""
+"""Measuring a pair of models on a set of true processes: batch after batch, going on where it stopped."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from PIL import Image
 from tqdm import tqdm
 
 from paintsundo.errors import UserError
-from paintsundo.metrics import keyframe_positions, measure_film, null_baselines
-from paintsundo.metrics.calibration import read_steps
-from paintsundo.metrics.films import Film
-from paintsundo.metrics.report import finite_psnr
 from support.json_files import write_json
+from support.measuring_pool import MeasuringPool
+from support.quality_figures import write_figures
 from support.quality_summary import summarise
 from support.true_processes import TrueProcess, true_processes
+
+if TYPE_CHECKING:
+    from support.pair_batch import PairBatch
 
 PARTS = ("film", "calibration", "interpolation")
 PROMPTS = ("tagger", "record", "empty")
@@ -40,6 +38,10 @@ def measure_pair(
     own_size: bool = True,
     keep_films: bool = True,
     progress: bool = True,
+    batch: int | None = None,
+    workers: int | None = None,
+    size: int | None = None,
+    clips: int | None = None,
 ) -> dict[str, Any]:
     """Every measure of a pair of models on the processes of a data set; also written to `output`/quality.json.
 
@@ -57,6 +59,12 @@ def measure_pair(
         baselines: measure the null baselines as well.
         own_size: films at the size of their process (the nearest that the models can do), not the options'.
         keep_films: leave the frames as pictures in `output`/films.
+        batch: pictures of one size, and clips, computed together; None: 1 on a CPU and 4 on a GPU. Changes no film but
+            by rounding; seconds are shared out evenly.
+        workers: other processes that measure while the models go on; 0: none; None: none on a CPU, on a GPU an eighth
+            of the cores.
+        size: pictures at the area of a square of this side; goes before `own_size`.
+        clips: between so many pairs of true keyframes only, spread evenly.
 
     Returns:
         {"settings", "processes": name → figures, "summary": measure → {"film" | baseline | …: interval}, "seconds",
@@ -68,12 +76,17 @@ def measure_pair(
     for name, given, known in (("parts", parts, PARTS), ("prompts", [prompts], PROMPTS)):
         if unknown := [value for value in given if value not in known]:
             raise UserError(f"{name}: {unknown[0]} is unknown; choose from {', '.join(known)}")
+    from paintsundo.pipelines.placement import choose_device
+    from support.pair_batch import PairBatch
     from support.pair_maker import PairMaker, pair_options
 
+    for name, number, least in (("batch", batch, 1), ("workers", workers, 0), ("size", size, 8), ("clips", clips, 1)):
+        if number is not None and number < least:
+            raise UserError(f"{name}={number}: at least {least}")
     options = pair_options(models, overrides)
-    maker: PairMaker | None = None
+    on_cpu = choose_device(options.runtime.device).type == "cpu"
     folder = Path(output)
-    settings = {
+    settings: dict[str, Any] = {
         "models": str(models),
         "overrides": list(overrides),
         "test_set": Path(test_set).name,
@@ -82,18 +95,63 @@ def measure_pair(
         "own_size": own_size,
         "baselines": baselines,
     }
+    settings |= {name: value for name, value in (("size", size), ("clips", clips)) if value is not None}
     _begin(folder, settings)
-    found: dict[str, dict[str, Any]] = {}
     chosen = list(true_processes(test_set, limit, split))
-    for true in tqdm(chosen, desc="processes", disable=None if progress else True):
-        file = folder / "processes" / f"{true.name}.json"
-        if not file.is_file():
-            maker = maker or PairMaker(options, prompts, own_size)
-            write_json(file, _measured(maker, true, parts, baselines, folder, keep_films))
-        found[true.name] = json.loads(file.read_text(encoding="utf-8"))
+    files = {true.name: folder / "processes" / f"{true.name}.json" for true in chosen}
+    left = [true for true in chosen if not files[true.name].is_file()]
+    if left:
+        made = PairBatch(PairMaker(options, prompts, own_size), batch or (1 if on_cpu else 4), size, clips)
+        count = workers if workers is not None else (0 if on_cpu else max(1, (os.cpu_count() or 1) // 8))
+        bar = tqdm(
+            total=len(chosen), initial=len(chosen) - len(left), desc="processes", disable=None if progress else True
+        )
+        with bar, MeasuringPool(count) as pool:
+            for group in _batches(left, made):
+                for true, arguments in zip(group, _made(made, group, parts), strict=True):
+                    pool.submit(write_figures, true.name, *arguments, baselines, folder, keep_films)
+                bar.update(len(group))
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
     report = {"settings": settings, "processes": found, "summary": summarise(found)}
     write_json(folder / "quality.json", report)
     return report
+
+
+def _batches(processes: Sequence[TrueProcess], batch: PairBatch) -> Iterator[list[TrueProcess]]:
+    """Processes whose pictures are of one size, so many at a time."""
+    sizes: dict[tuple[int, int], list[TrueProcess]] = {}
+    for true in processes:
+        group = sizes.setdefault(batch.size(true.process), [])
+        group.append(true)
+        if len(group) == batch.together:
+            yield sizes.pop(batch.size(true.process))
+    yield from sizes.values()
+
+
+def _made(
+    batch: PairBatch, group: Sequence[TrueProcess], parts: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Of each process: what was made of it, and what is known of it before it is measured."""
+    import torch
+
+    from support.pair_maker import CALIBRATION_STEPS
+
+    device = batch.maker.set.device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    for true, made in zip(group, batch.make(group, parts), strict=True):
+        yield (
+            {**vars(made), "asked": list(CALIBRATION_STEPS)},
+            {
+                "subject": true.subject,
+                "group": true.group,
+                "size": list(made.finished.shape[:2]),
+                "prompt": made.prompt,
+                "ceilings": made.ceilings,
+                "seconds": {part: round(seconds, 3) for part, seconds in made.seconds.items()},
+                "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+            },
+        )
 
 
 def _begin(folder: Path, settings: dict[str, Any]) -> None:
@@ -103,77 +161,3 @@ def _begin(folder: Path, settings: dict[str, Any]) -> None:
     for name in ("processes", "strips"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(file, settings)
-
-
-def _measured(
-    maker: Any, true: TrueProcess, parts: Sequence[str], baselines: bool, folder: Path, keep_films: bool
-) -> dict[str, Any]:
-    device = maker.set.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    made = maker.make(true, parts)
-    figures: dict[str, Any] = {
-        "subject": true.subject,
-        "group": true.group,
-        "size": list(made.finished.shape[:2]),
-        "prompt": made.prompt,
-        "ceilings": made.ceilings,
-        "seconds": {part: round(seconds, 3) for part, seconds in made.seconds.items()},
-        "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
-        "film": None,
-        "calibration": None,
-        "interpolation": None,
-    }
-    if made.film is not None:
-        positions = keyframe_positions(len(made.film), len(made.keyframes))
-        figures["film"] = measure_film(made.film, positions, made.finished, made.true_film)
-        figures["film"]["end"]["round_trip_psnr"] = made.ceilings["video"]
-        figures["truth"] = measure_film(made.true_film, positions, made.finished)
-        nulls = null_baselines(made.film, positions) if baselines else {}
-        figures["baselines"] = {name: measure_film(n, positions, None, made.true_film) for name, n in nulls.items()}
-        _strip(folder / "strips" / f"{true.name}.png", [made.film, made.true_film])
-        if keep_films:
-            _save(folder / "films" / true.name / "frames", made.film, 5)
-            _save(folder / "films" / true.name / "keyframes", made.keyframes, 2)
-    if made.states is not None:
-        from support.pair_maker import CALIBRATION_STEPS
-
-        reading = read_steps(CALIBRATION_STEPS, made.states, made.true_states, made.true_curve)
-        figures["calibration"] = reading._asdict()
-        if baselines:
-            figures["calibration"]["baselines"] = _calibration_nulls(made, CALIBRATION_STEPS)
-    if made.between:
-        true_frames = made.between["true"]
-        figures["interpolation"] = {
-            name: finite_psnr(frames, true_frames) for name, frames in made.between.items() if name != "true"
-        }
-    return figures
-
-
-def _calibration_nulls(made: Any, steps: Sequence[int]) -> dict[str, Any]:
-    """The same reading of null states: baselines of white and the finished picture at the work of each step."""
-    white = np.full_like(made.finished, 255)
-    nulls = null_baselines(np.stack([*[white] * 100, made.finished]))
-    frames = [round((1 - step / 999) * 100) for step in steps]
-    return {
-        name: read_steps(steps, film[frames], made.true_states, made.true_curve)._asdict()
-        for name, film in nulls.items()
-    }
-
-
-def _strip(path: Path, films: Sequence[Film], cells: int = 10, side: int = 112) -> None:
-    """Films one below the other, equally spaced frames from blank to finished."""
-    rows = []
-    for film in films:
-        frames = film[np.round(np.linspace(0, len(film) - 1, cells)).astype(int)]
-        scale = side / max(frames.shape[1:3])
-        size = max(1, round(frames.shape[2] * scale)), max(1, round(frames.shape[1] * scale))
-        small = [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]
-        rows.append(np.concatenate([np.pad(s, ((2, 2), (2, 2), (0, 0)), constant_values=128) for s in small], axis=1))
-    Image.fromarray(np.concatenate(rows)).save(path)
-
-
-def _save(folder: Path, frames: Film, digits: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{number:0{digits}d}.png", compress_level=1)

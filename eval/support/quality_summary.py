@@ -53,6 +53,12 @@ OTHERS: dict[str, tuple[str, int, int, dict[str, Callable[[Figures], Any]]]] = {
         2,
         {"film": lambda f: _mean(lookup(f, "calibration", "psnr"))},
     ),
+    "step_slope": (
+        "steps shown for each step asked",
+        0,
+        2,
+        {"film": lambda f: lookup(f, "calibration", "slope")},
+    ),
     "interpolation_psnr": (
         "interpolation PSNR",
         +1,

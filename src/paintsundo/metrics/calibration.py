@@ -15,8 +15,9 @@ LAST_STEP = 999
 
 
 class StepReading(NamedTuple):
-    """Of K states: asked for and read steps, |read − asked| in steps of 1000, their mean, read − asked on average, and
-    PSNR in dB to the true states."""
+    """Of K states: asked for and read steps, |read − asked| in steps of 1000, their mean, read − asked on average, PSNR in dB
+    to the true states, and slope: steps that the state moves for each step asked for, by least squares (1 = as it
+    should, 0 = the operation step changes nothing; None for a single state)."""
 
     asked: list[int]
     read: list[float]
@@ -24,6 +25,7 @@ class StepReading(NamedTuple):
     error: float
     bias: float
     psnr: list[float]
+    slope: float | None
 
 
 def shown_progress(states: Film, finished: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -64,7 +66,8 @@ def read_steps(asked: Sequence[int], states: Film, true_states: Film, true_film:
     errors = [abs(found - step) for found, step in zip(read, asked, strict=True)]
     likeness = [min(99.0, psnr(s, t)) for s, t in zip(states, true_states, strict=True)]
     bias = float(np.mean(np.subtract(read, asked)))
-    return StepReading(list(asked), read, errors, float(np.mean(errors)), bias, likeness)
+    slope = float(np.polyfit(asked, read, 1)[0]) if len(set(asked)) > 1 else None
+    return StepReading(list(asked), read, errors, float(np.mean(errors)), bias, likeness, slope)
 
 
 def _nearest(curve: NDArray[np.float64], steps: NDArray[np.float64], value: float, asked: float) -> float:

@@ -12,7 +12,7 @@ from paintsundo.metrics.films import Film, PreparedFilm, prepared
 from paintsundo.metrics.locality import abruptness, between_keyframes, effective_changed_share
 from paintsundo.metrics.paint import palette_spread
 from paintsundo.metrics.progress import backtrack, monotonicity, progress, progress_curve_error
-from paintsundo.metrics.stage_order import stage_order, stage_order_error
+from paintsundo.metrics.stage_order import stage_curves, stage_order, stage_order_error
 
 EQUAL_PSNR = 99.0
 """Written for pictures without any difference, whose PSNR is infinite, which JSON has no number for."""
@@ -21,6 +21,10 @@ EQUAL_PSNR = 99.0
 def finite_psnr(picture: NDArray[np.uint8], reference: NDArray[np.uint8]) -> float:
     """PSNR in dB, at most 99."""
     return min(EQUAL_PSNR, psnr(picture, reference))
+
+
+def _rounded(curve: NDArray[np.float64] | None) -> list[float] | None:
+    return None if curve is None else [round(float(value), 4) for value in curve]
 
 
 def measure_film(
@@ -56,7 +60,7 @@ def measure_film(
         "progress": {
             "spearman": monotonicity(curve),
             "backtrack": backtrack(curve),
-            "curve": [round(float(p), 5) for p in curve] if np.isfinite(curve).all() else None,
+            "curve": _rounded(curve) if np.isfinite(curve).all() else None,
         },
         "flicker": flicker(whole),
         "changed_share": {"mean": float(shares.mean()), "largest": float(shares.max())},
@@ -81,6 +85,7 @@ def measure_film(
             "shading": order.shading,
             "line_before_colour": order.line_before_colour,
             "outline_share": order.outline_share,
+            "curves": {name: _rounded(curve) for name, curve in stage_curves(whole)._asdict().items()},
         },
         "true_process": None
         if true_film is None

@@ -113,10 +113,12 @@ def denoise_pairs(
     frame_stride: int,
     attention_window: str,
     on_step: OnStep,
+    seeds: Sequence[int] | None = None,
 ) -> Tensor:
     """Sample the latent clips of some pairs in one batch; the UNet must be on the device.
 
-    Pair i draws all its noise from its own stream, seeded with seed + i: its clip is the same in any batch.
+    Pair i draws all its noise from its own stream, seeded with seed + i, or with `seeds`, one a pair given: its clip
+    is the same in any batch.
 
     Returns:
         Scaled latents (len(pairs), z, T, h, w), float32, each clip from finished to blank.
@@ -125,7 +127,7 @@ def denoise_pairs(
     channels, height, width = conditions.latents.shape[1:]
     frames = conditions.frames
     dtype = parts.unet.dtype
-    generators = streams([seed + index for index in pairs], noise_device)
+    generators = streams([seed + index for index in pairs] if seeds is None else seeds, noise_device)
     noise = draw(generators, (channels, frames, height, width), device)
 
     concat = torch.zeros(rows, channels, frames, height, width, device=device)
