@@ -127,8 +127,11 @@ def _look_at_all(found: Inputs, settings: BuildSettings, folder: Folder, progres
         for chunk, result in _looks(settings, missing(), min(workers_of(settings), total)):
             if isinstance(result, Death):
                 ones = (replace(chunk, items=(item,)) for item in chunk.items)
-                found_alone = [looks for _, looks in _looks(settings, ones, min(1, workers_of(settings)))]
-                result = [NOTHING if isinstance(looks, Death) else looks[0] for looks in found_alone]
+                found_alone = {  # in any order
+                    one.items[0].name: looks for one, looks in _looks(settings, ones, min(1, workers_of(settings)))
+                }
+                alone = [found_alone[item.name] for item in chunk.items]
+                result = [NOTHING if isinstance(looks, Death) else looks[0] for looks in alone]
             write(_place(folder, chunk.number), json.dumps(result))
             bar.update(len(chunk.items))
 
