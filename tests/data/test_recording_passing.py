@@ -133,3 +133,11 @@ def test_a_blank_sheet_seen_enlarged_later_is_not_the_first_view() -> None:
     with screens(90, lambda number: (110, 22, 330, 260) if 8 <= number < 80 else (130, 30, 300, 250)) as frames:
         home = canvas.find(frames)
     assert np.abs(home.corners[[0, 2]] - np.array([(130, 30), (300, 250)])).max() <= 2
+
+
+def test_a_card_before_the_canvas_is_no_canvas() -> None:
+    with screens(90, lambda _: (130, 30, 300, 250)) as shown, Spool((270, 480, 3)) as frames:
+        for number, frame in enumerate(shown):
+            frames.append(np.full_like(frame, 20) if number < 12 else frame)
+        home = canvas.find(frames)
+    assert np.abs(home.corners[[0, 2]] - np.array([(130, 30), (300, 250)])).max() <= 2

@@ -23,6 +23,7 @@ JUMP = 0.12  # of the canvas: more at once is a cut or a zoom, not drawing
 REFERENCES = 16  # frames in which a blank sheet is looked for
 STEPS = 240  # samples at which growth is measured
 DENSER = 1.3  # times as much of a sheet that lies within another must be drawn on, to be taken instead
+CARD = 3.0  # the same, of a sheet seen later than what was a card, not a canvas
 LATER = 2.0  # times as much must be drawn on a blank sheet seen later, to be taken instead
 LEAST_GROWTH = 0.01  # of the canvas: less is no drawing
 
@@ -196,9 +197,11 @@ def find(frames: Spool, noise: int = 0) -> Home:
             if total <= LEAST_GROWTH:
                 continue
             if best is not None:
-                within = reference == best[3] and total > DENSER * best[1] and _contains(best[2], corners)
-                # A blank sheet seen enlarged later is the same one: it has to be much better.
-                needed = 0.5 if within else 1.1 if reference == best[3] else LATER
+                inside, first = _contains(best[2], corners), reference == best[3]
+                if first:
+                    needed = 0.5 if inside and total > DENSER * best[1] else 1.1
+                else:  # a blank sheet seen enlarged later is the same one; but a title card is none
+                    needed = 1.0 if inside and total > CARD * best[1] else LATER
                 if score <= needed * best[0]:
                     continue
             best = score, total, corners, reference
