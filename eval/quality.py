@@ -7,6 +7,9 @@ data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[f
     [prompts=tagger|record|empty]: a pair of models on the finished pictures of true processes, going on where it
     stopped; overrides are infer.py's. batch=N pictures at once, workers=N processes that measure meanwhile. Cheaper on
     a CPU: size=96 clips=1 overrides=[keyframes.num_inference_steps=8,video.num_inference_steps=4].
+data=DATASET models=PAIR seeds=10 [words=[ink,painting]]: instead, what prompts and seeds change (sensitivity.json):
+    films of ten seeds of each picture, how far apart they are and how many are valid; states with each of the words put
+    before the picture's own prompt, or under the next picture's prompt.
 against=DIR: the run of another pair on the same data set; differences with intervals.
 
 films=FOLDER holds films as infer.py writes them (NAME/frames/00000.png …, blank → finished; keyframes/ where there
@@ -32,6 +35,7 @@ from support.checks import check_film_figures
 from support.film_files import FilmFiles, find_films
 from support.json_files import write_json
 from support.pair_plots import plot_curves, write_pages
+from support.pair_sensitivity import measure_sensitivity, sensitivity_table
 from support.pair_table import comparison_table, failure_table, pair_table
 from support.plots import plot_between_keyframes, plot_progress, write_strips
 from support.process_run import measure_processes
@@ -73,6 +77,8 @@ class QualitySettings:
     workers: int | None = None
     size: int | None = None
     clips: int | None = None
+    seeds: int | None = None
+    words: list[str] = field(default_factory=list)
     against: str | None = None
     keyframes: int | None = None
     strip_frames: int = 12
@@ -107,6 +113,22 @@ def measure_models(settings: QualitySettings) -> None:
     """A pair of models on the pictures of true processes."""
     assert settings.data is not None
     assert settings.models is not None
+    if settings.seeds is not None:
+        found = measure_sensitivity(
+            settings.models,
+            settings.data,
+            settings.output,
+            settings.overrides,
+            seeds=settings.seeds,
+            words=settings.words,
+            limit=settings.limit,
+            split=settings.split,
+            size=settings.size,
+            batch=settings.batch,
+            prompts=settings.prompts,
+        )
+        _tell(settings.output, sensitivity_table(found))
+        return
     theirs = None if settings.against is None else read_report(settings.against)
     report = measure_pair(
         settings.models,

@@ -20,6 +20,7 @@ import numpy as np
 from omegaconf import MISSING, OmegaConf
 from support.arguments import parse, run
 from support.json_files import write_json
+from support.scans import scan_process
 from tqdm import tqdm
 
 from paintsundo.data import shards
@@ -35,6 +36,7 @@ from paintsundo.settings import config_directory
 
 TWEMOJI = "twemoji-svg-15.0.0.tgz"
 STATES = 11
+EVERY = 1_000_000_000  # more than any archive holds
 
 
 @dataclass
@@ -63,8 +65,8 @@ def main(arguments: Sequence[str]) -> None:
         text = path.read_text(encoding="utf-8")
         for name in ("files", "states"):
             text = re.sub(rf"^{name}: .*$", f"{name}: {found[name]}", text, flags=re.M)
-        listed = "\n".join(f'  - "{key}"' for key in sorted({*found["subjects"], *(recipe.get("subjects") or ())}))
-        text = re.sub(r"^subjects:.*\n(?:[ -].*\n)*", "", text, flags=re.M).rstrip("\n") + f"\nsubjects:\n{listed}\n"
+        if not recipe.get("style_only"):
+            text = _with_subjects(text, {*found["subjects"], *(recipe.get("subjects") or ())})
         path.write_text(text, encoding="utf-8")
         return
     for name, reason in (
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     ):
         if recipe.get(name) != found[name]:
             raise UserError(f"not the frozen test set ({reason}): {name} should be {recipe.get(name)}")
-    if more := set(found["subjects"]) - set(recipe.get("subjects") or ()):
+    if not recipe.get("style_only") and (more := set(found["subjects"]) - set(recipe.get("subjects") or ())):
         raise UserError(
             f"builds may put what the test set shows into training: {sorted(more)[0]} is not among subjects"
         )
@@ -89,7 +91,8 @@ def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, Any]:
     licences: dict[str, int] = {}
     subjects: set[str] = set()
     for part in recipe["parts"]:
-        for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], _count(part), disable=None):
+        total = None if part.get("count") == "all" else _count(part)
+        for process in tqdm(_drawn(part, art, recipe["seed"]), part["name"], total, disable=None):
             writer.write(shards.encode(process, part=part["name"]), "test")
             files.update(
                 json.dumps([part["source"], part["size"], part["canvas"], process.source, process.hash]).encode()
@@ -98,14 +101,22 @@ def build(recipe: dict[str, Any], art: Path, output: Path) -> dict[str, Any]:
             states.update(np.ascontiguousarray(process.film(np.linspace(0, 1, STATES))).tobytes())
             licences[process.licence] = licences.get(process.licence, 0) + 1
     listed = writer.close()
-    count = sum(map(_count, recipe["parts"]))
+    count = sum(licences.values())
     hashes = {"files": files.hexdigest(), "states": states.hexdigest(), "subjects": sorted(subjects)}
     manifest = {"format": 1, "shards": listed, "samples": count, "splits": {"test": count}, "licences": licences}
     write_json(output / "manifest.json", {**manifest, "recipe": recipe["parts"], **hashes})
     return hashes
 
 
+def _with_subjects(text: str, keys: set[str]) -> str:
+    listed = "\n".join(f'  - "{key}"' for key in sorted(keys))
+    text = re.sub(r"^subjects:.*\n(?:[ -].*\n)*", "", text, flags=re.M).rstrip("\n")
+    return f"{text}\nsubjects:\n{listed}\n"
+
+
 def _count(part: dict[str, Any]) -> int:
+    if part.get("count") == "all":
+        return EVERY
     return len(part["stems"]) if "stems" in part else int(part["count"])
 
 
@@ -121,12 +132,12 @@ def _drawn(part: dict[str, Any], art: Path, seed: int) -> Iterator[DrawingProces
         if left == 0:
             return
         try:
-            process = source.draw(item, canvas, 0, seed)
+            process = scan_process(item, canvas, seed) if part.get("scan") else source.draw(item, canvas, 0, seed)
         except Unusable:
             continue
         yield process
         left -= 1
-    if left:
+    if left and _count(part) != EVERY:
         raise UserError(f"{archive}: {left} pictures of {_count(part)} are missing for part {part['name']}")
 
 

@@ -1,5 +1,6 @@
 import zipfile
 
+import numpy as np
 import pytest
 
 from paintsundo.data.splits import is_reserved
@@ -97,3 +98,44 @@ def test_another_set_than_the_frozen_one_is_refused(art, monkeypatch, capsys):
     file.write_text(text.replace("size: 64", "size: 80"))
     with pytest.raises(UserError, match="other files than those that were frozen"):
         test_set.main([f"art={art}", f"output={art / 'd'}"])
+
+
+def test_scans_are_marked_repeatable_and_grey_on_paper(art):
+    from support.scans import scanned
+    from support.true_processes import true_processes
+    from test_set import build
+
+    scans = recipe(2)
+    scans["parts"][0]["scan"] = True
+    assert build(scans, art, art / "a") == build(scans, art, art / "b")
+    for true in true_processes(art / "a"):
+        assert true.group == "scan"
+        assert true.process.extra["synthetic_scan"] is True
+        corner = true.process.finished[:8, :8].astype(float)
+        assert 120 < corner.mean() < 250  # paper, not white
+        assert corner.std() > 0.5
+    drawing = np.full((80, 80, 3), 255, np.uint8)
+    drawing[38:42, 10:70] = 0
+    one = scanned(drawing, 1)
+    assert np.array_equal(one, scanned(drawing, 1))
+    assert not np.array_equal(one, scanned(drawing, 2))
+    assert one.shape == drawing.shape
+    assert one[36:44, 20:60].min() < one[:20].min() - 40  # the line is still there
+
+
+def test_a_set_of_style_alone_takes_all_and_keeps_no_subjects_from_training(art, monkeypatch):
+    import test_set
+    from omegaconf import OmegaConf
+
+    folder = art / "configs" / "test_set"
+    folder.mkdir(parents=True)
+    style = recipe()
+    style["parts"][0]["count"] = "all"
+    file = folder / "style.yaml"
+    file.write_text(OmegaConf.to_yaml(OmegaConf.create({**style, "style_only": True})))
+    monkeypatch.setattr(test_set, "config_directory", lambda: art / "configs")
+    test_set.main([f"art={art}", f"output={art / 'a'}", "recipe=style", "freeze=true"])
+    frozen = OmegaConf.load(file)
+    assert "subjects" not in frozen
+    assert len(frozen.states) == 64
+    test_set.main([f"art={art}", f"output={art / 'b'}", "recipe=style"])

@@ -8,7 +8,7 @@ from paintsundo.metrics.baselines import null_baselines
 from paintsundo.metrics.bootstrap import Interval, bootstrap, paired_difference
 from paintsundo.metrics.calibration import StepReading, read_steps, shown_progress
 from paintsundo.metrics.change import change_masks, change_region_iou, changed_share, flicker
-from paintsundo.metrics.diversity import diversity
+from paintsundo.metrics.diversity import Distances, distances, diversity, state_effect
 from paintsundo.metrics.fidelity import Blankness, blankness, interpolation_fidelity, psnr, ssim
 from paintsundo.metrics.locality import (
     BetweenKeyframes,
@@ -31,6 +31,7 @@ from paintsundo.metrics.stage_order import StageOrder, outline_share, stage_orde
 __all__ = [
     "BetweenKeyframes",
     "Blankness",
+    "Distances",
     "Interval",
     "StageOrder",
     "StepReading",
@@ -42,6 +43,7 @@ __all__ = [
     "change_masks",
     "change_region_iou",
     "changed_share",
+    "distances",
     "diversity",
     "effective_changed_share",
     "flicker",
@@ -62,4 +64,5 @@ __all__ = [
     "ssim",
     "stage_order",
     "stage_order_error",
+    "state_effect",
 ]

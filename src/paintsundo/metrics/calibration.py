@@ -15,8 +15,8 @@ LAST_STEP = 999
 
 
 class StepReading(NamedTuple):
-    """Of K states: asked for and read steps, |read − asked| in steps of 1000, their mean, read − asked on average, PSNR in dB
-    to the true states, and slope: steps that the state moves for each step asked for, by least squares (1 = as it
+    """Of K states: asked for and read steps, |read − asked| in steps of 1000, their mean, read − asked on average, PSNR
+    in dB to the true states, and slope: steps that the state moves for each step asked for, by least squares (1 = as it
     should, 0 = the operation step changes nothing; None for a single state)."""
 
     asked: list[int]
