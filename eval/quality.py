@@ -1,6 +1,7 @@
 """Measure drawing: python eval/quality.py films=FOLDER | data=DATASET | data=DATASET models=PAIR  output=DIR
 
-films=FOLDER [truth=FOLDER] [models=bundled] [keyframes=8]: films as infer.py writes them.
+films=FOLDER [truth=FOLDER] [models=bundled] [keyframes=8]: films as infer.py writes them. weights=FOLDER with a CLIP
+    model in FOLDER/clip: CLIP similarity, and KID and Fréchet distance on its features, against truth.
 data=DATASET [truth=DATASET]: true processes taken as films, beside their null baselines and the checks of both; truth:
     the same files drawn with another seed. limit=N takes so many, spread evenly.
 data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]
@@ -50,7 +51,7 @@ from paintsundo.metrics.films import Film, at_times
 
 Picture = NDArray[np.uint8]
 RoundTrip = Callable[[Picture], float]
-LITERAL = ("films", "output", "data", "truth", "models", "against")
+LITERAL = ("films", "output", "data", "truth", "models", "against", "weights")
 
 
 @dataclass
@@ -82,6 +83,7 @@ class QualitySettings:
     against: str | None = None
     keyframes: int | None = None
     strip_frames: int = 12
+    weights: str | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -198,6 +200,11 @@ def measure_films(settings: QualitySettings, folder: str) -> None:
     films = find_films(Path(folder))
     truths = {f.name: f for f in find_films(Path(settings.truth))} if settings.truth else {}
     round_trip = _round_trip(settings.models)
+    networks = None
+    if settings.weights is not None:
+        from paintsundo.metrics.networks import NetworkMeasures
+
+        networks = NetworkMeasures(settings.weights)
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
 
@@ -209,6 +216,11 @@ def measure_films(settings: QualitySettings, folder: str) -> None:
         previews[files.name] = at_times(film, settings.strip_frames), files.finished(*film.shape[1:3])
 
     report = {"films": results, "diversity": _diversity(films)}
+    if networks is not None:
+        pairs = [(film.read(), truths[film.name].read()) for film in films if film.name in truths]
+        if pairs:
+            found = networks.measure([film for film, _ in pairs], [true for _, true in pairs])
+            report["networks"] = {**found._asdict(), "films": [film.name for film in films if film.name in truths]}
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
     (output / "quality.json").write_text(text + "\n", encoding="utf-8")
     table = quality_table(report)
