@@ -1,14 +1,14 @@
-"""Compare choices: python eval/ablate.py ablation=NAME data.path=DATASET data.test=TEST_SET output=DIR [option=value …]
+"""Compare choices: python eval/ablate.py ablation=NAME data.path=DATASET data.test=TEST_SET output=DIR [name=value …]
 
-NAME is a grid of configs/ablation: tables of rows, each a way in which a stage of a pair of models is trained anew, or not
-at all, and in which films are made. Each row is trained (three seeds), its films are measured on true processes, and all
-of it becomes one page, ablations.md and ablations.html. Jobs run as a multirun of Hydra: so many at once on each card of
-this machine (devices=[0,1] per_device=8), or with any other launcher (hydra/launcher=submitit_slurm …).
+NAME is a grid of configs/ablation: tables of rows, each a way in which a stage of a pair of models is trained anew, or
+not at all, and in which films are made. Each row is trained (three seeds), its films are measured on true processes,
+and all of it becomes one page, ablations.md and ablations.html. Jobs run as a multirun of Hydra: so many at once on
+each card of this machine (devices=[0,1] per_device=8), or with any other launcher (hydra/launcher=submitit_slurm …).
 
 The same command again keeps what is finished and goes on; several grids may share an output and so cells and page.
-Everything but output/work is small and may be carried to another machine. rows=[TABLE/ROW] makes one row again and tells
-whether its figures lie within the intervals that docs/ablations has. dry_run=true lists what is left with its cost.
-configs/ablate.yaml explains every option.
+Everything but output/work is small and may be carried to another machine. rows=[TABLE/ROW] makes one row again and
+tells whether its figures lie within the intervals that docs/ablations has. dry_run=true lists what is left with its
+cost. configs/ablate.yaml explains every option.
 """
 
 import sys
@@ -54,9 +54,8 @@ def _run(ablation: Ablation) -> None:
     begin(ablation, place)
     if jobs:
         run_jobs(ablation, place, jobs)
-    if options.rows:
-        if table := repeated(PUBLISHED, grid, ablation.folder):
-            print(table)
+    if options.rows and (table := repeated(PUBLISHED, grid, ablation.folder)):
+        print(table)
     _page(ablation)
     left = grid.jobs(finished_cells(ablation.folder), options.chunk)
     failed = {name: why for name, why in failures(ablation.folder).items() if name in {job.name for job in left}}

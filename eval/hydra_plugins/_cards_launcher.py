@@ -1,7 +1,7 @@
 """A launcher of Hydra for one machine: every job a process of its own, so many at once on each of its cards.
 
-`hydra/launcher=cards`, the default of eval/ablate.py. Hydra takes launchers from the namespace `hydra_plugins` only, and
-loads what it finds there in a way of its own, unless the name begins with "_".
+`hydra/launcher=cards`, the default of eval/ablate.py. Hydra takes launchers from the namespace `hydra_plugins` only,
+and loads what it finds there in a way of its own, unless the name begins with "_".
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from support.tables import markdown, number
 
 
 class Costs:
-    """Estimates in seconds: from configs/ablate.yaml, or finished cells and trainings of the same output where there are
-    any.
+    """Estimates in seconds: from configs/ablate.yaml, or from finished cells and trainings of the same output.
 
     Args:
         cost: `start`, `training_step` by stage, `film`, `network_pass`.
@@ -65,13 +64,9 @@ def plan_text(jobs: Sequence[Job], costs: Costs, slots: int) -> str:
     total = sum(map(costs.job, jobs))
     wall = max([total / slots, *map(costs.job, jobs)]) if jobs else 0.0
     cells = sum(len(job.cells) for job in jobs)
-    return "\n".join(
-        [
-            markdown(["job", "cells", "training s", "films s", "all s"], rows) if rows else "nothing is left to do",
-            "",
-            f"{len(jobs)} jobs, {cells} cells: about {total / 60:.0f} minutes of jobs, {wall / 60:.0f} on {slots} at once",
-        ]
-    )
+    table = markdown(["job", "cells", "training s", "films s", "all s"], rows) if rows else "nothing is left to do"
+    times = f"about {total / 60:.0f} minutes of jobs, {wall / 60:.0f} on {slots} at once"
+    return f"{table}\n\n{len(jobs)} jobs, {cells} cells: {times}"
 
 
 def _step(record: dict[str, Any]) -> float:

@@ -3,8 +3,8 @@
 A finding of a grid is one of
   {measure, first, second, claim, expect, margin}: row `first` against row `second` (paths without the table);
       expect: better, worse, not_worse or same (the latter two within `margin`);
-  {measure, least, of, claim, expect: {…}, margin}: the least value of the axis `least` at which rows come within `margin`
-      of row `of`, for every value of the other axes.
+  {measure, least, of, claim, expect: {…}, margin}: the least value of the axis `least` at which rows come within
+      `margin` of row `of`, for every value of the other axes; expect: at most so much for some of these.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def read_arguments(arguments: Sequence[str]) -> Ablation:
     given = [a for a in arguments if a not in ("-m", "--multirun")]
     hydra = [a for a in given if a.startswith(_THROUGH_HYDRA)]
     own = [a for a in given if not a.startswith(_THROUGH_HYDRA)]
-    options = as_schema(compose("ablate", own, LITERAL), AblateOptions)
+    options = as_schema(compose("ablate", [*map(_quoted, own)], LITERAL), AblateOptions)
     _, others = split_literals(own, LITERAL)
     name = next((a.partition("=")[2] for a in reversed(others) if a.startswith("ablation=")), None)
     if not options.output:
@@ -115,6 +115,21 @@ def device_names(options: AblateOptions) -> list[str]:
     if not found or any(device != "cpu" and not device.isdigit() for device in found):
         raise UserError(f"devices={devices}: GPU numbers, as in [0,1], or cpu")
     return found
+
+
+def _quoted(argument: str) -> str:
+    """Overrides in a list, train=[max_steps=7], as Hydra's grammar wants them: in quotes."""
+    key, _, value = argument.partition("=")
+    if key not in ("train", "infer") or not (value.startswith("[") and value.endswith("]")) or "'" in value:
+        return argument
+    parts, depth = [""], 0
+    for character in value[1:-1]:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return f"{key}=[{','.join(repr(part.strip()) for part in parts if part.strip())}]"
 
 
 def _that_decide(arguments: Sequence[str]) -> list[str]:

@@ -22,10 +22,10 @@ from support.tables import markdown, number
 NAME = "ablations"
 READING = """\
 Means over subjects, and over training seeds where a stage was trained anew, with 95 % intervals: subjects by bootstrap
-(5,000 resamples), seeds by Student's t with the deviation between seeds pooled over the table. ↑ higher is better, ↓ lower;
-– was not measured. Seconds a film are those of its networks, on a card shared with other jobs; memory is the largest
-allocated by one process. "Confirmed" is what the interval says at this scale, of these small models on these pictures, and
-no more."""
+(5,000 resamples), seeds by Student's t with the deviation between seeds pooled over the table. ↑ higher is better,
+↓ lower; – was not measured. Seconds a film are those of its networks, on a device shared with other jobs; memory is the
+largest allocated by one process. "Confirmed" is what the interval says at this scale, of these small models on these
+pictures, and no more."""
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Page:
 
 
 def write_page(output: Path, folder: Path, failed: Mapping[str, str]) -> tuple[Path, list[Finding]]:
-    """Write ablations.md, ablations.html and ablations/ (pictures, ablations.json) to `folder`; returns the Markdown file
-    and all findings."""
+    """Write ablations.md, ablations.html and ablations/ (pictures, ablations.json) to `folder`; returns the Markdown
+    file and all findings."""
     pictures = folder / NAME
     pictures.mkdir(parents=True, exist_ok=True)
     for old in (*pictures.glob("*.png"), *pictures.glob("*.jpg")):
@@ -223,7 +223,8 @@ def as_markdown(page: Page) -> str:
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}td,th{border:1px solid #ccc;
-padding:.2rem .5rem;text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}img{max-width:100%}
+padding:.2rem .5rem;text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}
+img{max-width:100%}
 pre{background:#f4f4f4;padding:.6rem;overflow-x:auto;font-size:12px}"""
 
 

@@ -82,9 +82,7 @@ def _lines(table: Table, rows: Sequence[Found], measures: Sequence[str]) -> Any:
                 lines.setdefault(name.replace("_", " "), []).append((float(row.row.labels[axis_name]), found))
         for number, (name, points) in enumerate(lines.items()):
             colour, x = f"C{number % 10}", [point for point, _ in points]
-            axis.plot(
-                x, [f.mean for _, f in points], "o-", ms=3, color=colour, label=name, ls="-" if number < 10 else ":"
-            )
+            axis.plot(x, [f.mean for _, f in points], marker="o", ms=3, color=colour, label=name)
             if len(lines) <= 3:
                 axis.fill_between(x, [f.low for _, f in points], [f.high for _, f in points], color=colour, alpha=0.12)
         if max(map(float, table.axes[axis_name])) >= 20:

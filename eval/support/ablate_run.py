@@ -50,7 +50,8 @@ class JobTask:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((self.place.work / "compiled").resolve()))
         print(f"{job.name}: begins", flush=True)
         try:
-            run_job(self.place, job)
+            with _no_hydra():
+                run_job(self.place, job)
         except KeyboardInterrupt:
             print(f"{job.name}: interrupted", flush=True)
             return 130
@@ -65,6 +66,17 @@ class JobTask:
         failed.unlink(missing_ok=True)
         print(f"{job.name}: done", flush=True)
         return 0
+
+
+@contextmanager
+def _no_hydra() -> Iterator[None]:
+    """As if no multirun were on its way: launchers may call a job inside of one, and the job composes settings itself."""
+    world = GlobalHydra.instance()
+    before, world.hydra = world.hydra, None
+    try:
+        yield
+    finally:
+        world.hydra = before
 
 
 def place_of(ablation: Ablation) -> Place:
