@@ -2,8 +2,8 @@
 
 python eval/gallery.py films=FOLDER | models=PAIR pictures=FOLDER  output=DIR
 
-films=FOLDER: films as infer.py writes them. models=bundled|official|PAIR pictures=FOLDER|PATTERN [overrides=[NAME=VALUE,…]]:
-films are made of these pictures, at their own proportions in the area of a square of side `size`.
+films=FOLDER: films as infer.py writes them. models=bundled|official|PAIR pictures=FOLDER|PATTERN [overrides=[…]]: films
+are made of these pictures, at their own proportions in the area of a square of side `size`.
 Writes DIR/README.md and a strip a film. Nothing is chosen by hand: `most` films are shown, evenly over their names, and
 the `worst` of all films by the rule on the page, though they were not among those. All strips together stay below
 `megabytes`. [title=…] [cells=8] [side=96] [most=12] [worst=3]

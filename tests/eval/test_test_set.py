@@ -6,6 +6,8 @@ import pytest
 from paintsundo.data.splits import is_reserved
 from paintsundo.errors import UserError
 
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">'
+INKED = 'stroke="#000000" stroke-width="2"'
 RESERVED = [name for name in (f"blob{i}" for i in range(200)) if is_reserved(name)][:3]
 
 
@@ -105,8 +107,12 @@ def test_scans_are_marked_repeatable_and_grey_on_paper(art):
     from support.true_processes import true_processes
     from test_set import build
 
+    with zipfile.ZipFile(art / "blobs.zip", "w") as archive:
+        for stem in RESERVED:
+            rings = "".join(f'<circle cx="{x}" cy="{x}" r="11" fill="#c04020" {INKED}/>' for x in (20, 36, 52))
+            archive.writestr(f"{stem}.svg", f"{SVG}{rings}</svg>")
     scans = recipe(2)
-    scans["parts"][0]["scan"] = True
+    scans["parts"][0] |= {"scan": True, "size": 128}
     assert build(scans, art, art / "a") == build(scans, art, art / "b")
     for true in true_processes(art / "a"):
         assert true.group == "scan"

@@ -83,8 +83,8 @@ class NetworkMeasures:
         """Films against true ones, one each; eight equally spaced frames of both.
 
         clip: mean cosine of frames at equal times (Radford et al. 2021). kid: polynomial MMD² over all frames
-        (Bińkowski et al. 2018), subsets of half of them, seed 0. frechet: over the mean embedding of each film (Heusel et
-        al. 2017), at least two films. Both are rough for fewer than hundreds of films.
+        (Bińkowski et al. 2018), 50 subsets of half of them, seed 0. frechet: over the mean embedding of each film
+        (Heusel et al. 2017), at least two films. Both are rough for fewer than hundreds of films.
         """
         if len(films) != len(true_films) or not films:
             raise ValueError(f"{len(films)} films and {len(true_films)} true ones")
@@ -120,9 +120,7 @@ def _kid(ours: Tensor, true: Tensor) -> float:
 def _frechet(ours: Tensor, true: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=_Given(ours.shape[1]), input_img_size=(ours.shape[1],)).set_dtype(
-        torch.float64
-    )
+    metric = FrechetInceptionDistance(feature=_Given(ours.shape[1])).set_dtype(torch.float64)
     metric.update(true, real=True)
     metric.update(ours, real=False)
     return max(0.0, float(metric.compute()))
