@@ -7,7 +7,7 @@ data=DATASET [truth=DATASET]: true processes taken as films, beside their null b
 data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]
     [prompts=tagger|record|empty]: a pair of models on the finished pictures of true processes, going on where it
     stopped; overrides are infer.py's. batch=N pictures at once, workers=N processes that measure meanwhile. Cheaper on
-    a CPU: size=96 clips=1 overrides=[keyframes.num_inference_steps=8,video.num_inference_steps=4].
+    a CPU: size=128 clips=1 overrides=[keyframes.num_inference_steps=10,video.num_inference_steps=4].
 data=DATASET models=PAIR seeds=10 [words=[ink,painting]]: instead, what prompts and seeds change (sensitivity.json):
     films of ten seeds of each picture, how far apart they are and how many are valid; states with each of the words put
     before the picture's own prompt, or under the next picture's prompt.
