@@ -42,12 +42,14 @@ class Films:
         parts: "film", "calibration", "interpolation".
         prompts: "tagger", "record" or "empty".
         size: height and width; None: that of each process.
+        clips: between so many pairs of true keyframes alone; None: all.
     """
 
     infer: tuple[str, ...] = ()
     parts: tuple[str, ...] = PARTS
     prompts: str = "tagger"
     size: tuple[int, int] | None = None
+    clips: int | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Grid:
 _GRID_KEYS = {"title", "text", "seeds", "train", "infer", "trainings", "tables"}
 _TABLE_KEYS = {
     *("title", "text", "axes", "skip", "infer", "parts", "prompts", "size", "measures", "plots", "strips"),
-    *("findings", "baselines"),
+    *("findings", "baselines", "clips"),
 }
 _VALUE_KEYS = {"train", "infer", "prompts", "size", "parts"}
 
@@ -270,7 +272,7 @@ def _axis(place: str, axis: str, given: Any) -> dict[str, dict[str, Any]]:
 
 
 def _films(place: str, layers: Sequence[Mapping[str, Any]], shared: Sequence[str], options: GridOptions) -> Films:
-    chosen: dict[str, Any] = {"parts": PARTS, "prompts": "tagger", "size": None}
+    chosen: dict[str, Any] = {"parts": PARTS, "prompts": "tagger", "size": None, "clips": None}
     infer = list(shared)
     for layer in layers:
         infer += layer.get("infer") or []
@@ -289,7 +291,11 @@ def _films(place: str, layers: Sequence[Mapping[str, Any]], shared: Sequence[str
     infer += options.infer
     last = {override.partition("=")[0]: override for override in infer}  # the last of each option counts
     return Films(
-        tuple(last.values()), tuple(chosen["parts"]), chosen["prompts"], None if size is None else (size[0], size[1])
+        tuple(last.values()),
+        tuple(chosen["parts"]),
+        chosen["prompts"],
+        None if size is None else (size[0], size[1]),
+        chosen["clips"],
     )
 
 

@@ -38,6 +38,7 @@ class Place:
         keep_weights: leave trained weights in `output`/weights.
         strips: films of a cell that a strip is kept of.
         baselines: names of the cells whose null baselines are measured.
+        batch, workers: of `measure_pair`.
     """
 
     output: Path
@@ -49,6 +50,8 @@ class Place:
     keep_weights: bool
     strips: int
     baselines: frozenset[str]
+    batch: int | None = None
+    workers: int | None = 0
 
     @property
     def work(self) -> Path:
@@ -203,6 +206,9 @@ def measured(place: Place, cell: Cell, weights: Path | None) -> None:
         own_size=films.size is None,
         keep_films=False,
         progress=False,
+        batch=place.batch,
+        workers=place.workers,
+        clips=films.clips,
     )
     keep_strips(folder / "strips", place.output / "strips", cell.name, place.strips)
     figures = condensed(report["processes"])

@@ -45,6 +45,8 @@ class AblateOptions(GridOptions):
     minutes: float | None = None
     keep_weights: bool = True
     strips: int = 2
+    batch: int | None = None
+    workers: int | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     ablation: dict[str, Any] | None = None
 
@@ -82,6 +84,8 @@ def read_arguments(arguments: Sequence[str]) -> Ablation:
         ("per_device", options.per_device, 1),
         ("chunk", options.chunk, 1),
         ("strips", options.strips, 0),
+        ("batch", options.batch, 1),
+        ("workers", options.workers, 0),
         ("minutes", options.minutes, 0),
         ("data.limit", options.data.limit, 1),
     ):

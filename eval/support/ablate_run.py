@@ -70,7 +70,7 @@ class JobTask:
 
 @contextmanager
 def _no_hydra() -> Iterator[None]:
-    """As if no multirun were on its way: launchers may call a job inside of one, and the job composes settings itself."""
+    """As if no multirun were on its way: launchers may call a job inside of one, and it composes settings itself."""
     world = GlobalHydra.instance()
     before, world.hydra = world.hydra, None
     try:
@@ -85,6 +85,9 @@ def place_of(ablation: Ablation) -> Place:
     assert ablation.grid is not None
     assert options.data.test is not None
     folders = [folder for folder in (options.data.path, *options.data.also) if folder is not None]
+    devices = device_names(options)
+    spare = (os.cpu_count() or 1) // (len(devices) * options.per_device) - 1
+    workers = options.workers if options.workers is not None else 0 if devices == ["cpu"] else min(4, max(0, spare))
     return Place(
         ablation.folder,
         options.models,
@@ -95,6 +98,8 @@ def place_of(ablation: Ablation) -> Place:
         options.keep_weights,
         options.strips,
         frozenset(ablation.grid.with_baselines),
+        options.batch,
+        workers,
     )
 
 
