@@ -45,9 +45,10 @@ def main(arguments: Sequence[str]) -> None:
 def _run(ablation: Ablation) -> None:
     options, grid = ablation.options, ablation.grid
     assert grid is not None
-    jobs = grid.jobs(finished_cells(ablation.folder), options.chunk)
+    costs = Costs(options.cost, options.data.limit or ALL_FILMS, ablation.folder)
+    jobs = sorted(grid.jobs(finished_cells(ablation.folder), options.chunk), key=costs.job, reverse=True)
     slots = len(device_names(options)) * options.per_device
-    print(plan_text(jobs, Costs(options.cost, options.data.limit or ALL_FILMS, ablation.folder), slots), flush=True)
+    print(plan_text(jobs, costs, slots), flush=True)
     if options.dry_run:
         return
     place = place_of(ablation)

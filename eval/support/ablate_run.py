@@ -120,8 +120,9 @@ def begin(ablation: Ablation, place: Place) -> None:
     write_json(file, now)
     for name in ("cells", "trainings", "grids"):
         (place.output / name).mkdir(exist_ok=True)
-    if not ablation.options.rows:  # a few rows alone leave the grid as it is
-        write_json(place.output / "grids" / f"{ablation.grid.name}.json", plain_grid(ablation))
+    record = place.output / "grids" / f"{ablation.grid.name}.json"
+    if not ablation.options.rows or not record.is_file():  # a few rows alone leave the grid as it is
+        write_json(record, plain_grid(ablation))
 
 
 def finished_cells(output: Path) -> set[str]:
