@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -135,20 +136,33 @@ def _frontier(table: Table, rows: Sequence[Found], measures: Sequence[str]) -> A
     if not timed or not measures:
         return None
     figure, axes = plt.subplots(1, len(measures), figsize=(4 * len(measures), 3.4), squeeze=False)
+    last = list(table.axes)[-1]
     for axis, measure in zip(axes[0], measures, strict=True):
         spread, seconds = seed_spread(rows, measure), seed_spread(rows, "seconds")
-        for number, row in enumerate(timed):
+        lines: dict[str, list[tuple[float, Any, str]]] = {}
+        for row in timed:
             found, time = row_interval(row, measure, spread), row_interval(row, "seconds", seconds)
             if found is not None and time is not None:
-                bars = [[found.mean - found.low], [found.high - found.mean]]
-                axis.errorbar(time.mean, found.mean, yerr=bars, fmt="o", ms=4, color=f"C{number % 10}")
-                axis.annotate(row.row.path.replace("_", " "), (time.mean, found.mean), fontsize=6, xytext=(3, 3),
-                              textcoords="offset points")  # fmt: skip
+                name = " ".join(label for a, label in row.row.labels.items() if a != last)
+                lines.setdefault(name.replace("_", " "), []).append((time.mean, found, row.row.labels[last]))
+        for number, (name, points) in enumerate(lines.items()):
+            x, y = [time for time, _, _ in points], [found.mean for _, found, _ in points]
+            bars = [[f.mean - f.low for _, f, _ in points], [f.high - f.mean for _, f, _ in points]]
+            style = {"fmt": "o-" if name else "o", "ms": 3, "lw": 1, "elinewidth": 0.4, "color": f"C{number % 10}"}
+            axis.errorbar(x, y, yerr=bars, label=name, **style)
+            for time, found, label in points:
+                place = {"xytext": (3, 3), "textcoords": "offset points"}
+                axis.annotate(label.replace("_", " "), (time, found.mean), fontsize=5, **place)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axis.set_xlabel("seconds a film", fontsize=8)
         axis.set_title(_title(measure), fontsize=8)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=6, which="both")
         axis.grid(alpha=0.3)
+    if len(table.axes) > 1:
+        axes[0, -1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
