@@ -112,6 +112,7 @@ class CardsLauncher(Launcher):
 
 def _work(task: Any, config: DictConfig, log: str | None) -> None:
     """In the new process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have it ignored by what they start with &
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if log is not None:
         Path(log).parent.mkdir(parents=True, exist_ok=True)

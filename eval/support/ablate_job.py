@@ -185,7 +185,7 @@ def measured(place: Place, cell: Cell, weights: Path | None) -> None:
     from support.quality_run import measure_pair
 
     films = cell.films
-    overrides = list(films.infer)
+    overrides = ["runtime.seed_device=cpu", *films.infer]  # so that a row has the same noise on any device
     if weights is not None:
         assert cell.training is not None
         overrides.append(f"models.{cell.training.stage}={weights}")
