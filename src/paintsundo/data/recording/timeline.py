@@ -3,7 +3,8 @@
 A pixel's values over the samples are cut into plateaus, stretches of about one colour that last for some samples.
 Whatever is too short is not seen. A plateau after which the colour of before returns is something that lay on the
 canvas for a while, if it was short, or came and went as a larger piece at once, or came and went while nothing else was
-drawn. What lies there is masked and the canvas of before shown instead.
+drawn; so is a pointer at rest, known by its look (see `pointers`). What lies there is masked and the canvas of before
+shown instead.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
-from paintsundo.data.recording import beneath, events, occluders, passing
+from paintsundo.data.recording import beneath, events, occluders, passing, pointers
 from paintsundo.data.recording.plateaus import Changes, Covers, Lab, Onsets, Rules, median5, plateaus, to_lab
 from paintsundo.data.recording.spool import Spool
 
@@ -118,6 +119,7 @@ class Timeline:
         kept.extend(passing.replaced(part, happened, rules) for part in between)
         joined = Covers.joined(kept)
         kept = [joined, *passing.whole(joined, happened, self.size, rules.piece)]
+        kept.extend(pointers.resting(self.picture, self.size, samples, rules.short))
         seen = (self.picture(sample) for sample in range(samples))
         boxes = occluders.panels(happened, seen, self.size, samples, rules)
         return occluders.masks(Covers.joined(kept), boxes, self.size, samples)
