@@ -96,12 +96,13 @@ def _resident(
 ) -> TrainingData:
     data, folders = options.data, _folders(options)
     workers = max(1, data.workers)
+    kept = _held_out_index(folders, data) if data.held_out else None
     index = read_indexes(folders, "train", data.limit, progress=rank == 0)
     buckets = resident_buckets(index, data, module)
     tally = FaultTally(len(index) + index.lost, data.on_fault, data.max_faults)
     tally.add(index.faults)
     banks, faults = read_banks(index, buckets, device, workers, tally, progress=rank == 0)
-    held_out = _held_out(folders, data, banks[0].size, device) if data.held_out else None
+    held_out = None if kept is None else _held_out(kept, data, banks[0].size, device)
     module.prepare(banks)
     makers = [module.make_batches(bank, options.batch_size) for bank in banks]
     batches = Batches(makers, options.seed, banks.device, rank, world)
@@ -133,21 +134,29 @@ def held_out_bank(options: TrainOptions, module: PaintsUndoModule, device: torch
     if data.loader == "stream":
         buckets = data.buckets or _own_buckets(index)
         rows = BatchPlan(index, buckets, options.batch_size).table()
-        return _held_out(folders, data, max(rows, key=lambda row: row.samples).bucket, device)
+        largest = max(rows, key=lambda row: row.samples).bucket
+        return _held_out(_held_out_index(folders, data), data, largest, device)
     resident = resident_buckets(index, data, module)
     counts = np.bincount(assign(index.heights, index.widths, resident), minlength=len(resident))
-    return _held_out(folders, data, resident[int(counts.argmax())], device)
+    return _held_out(_held_out_index(folders, data), data, resident[int(counts.argmax())], device)
 
 
-def _held_out(folders: list[str], data: DataOptions, size: tuple[int, int], device: torch.device) -> ProcessBank:
-    """Processes of the validation split, all brought to one size."""
+def _held_out_index(folders: list[str], data: DataOptions) -> DataIndex:
+    """What is read of the validation split. Raises UserError where there is none, before anything long is done."""
     with _advice():
         if data.loader == "stream":
-            index = read_indexes(folders, "validation", data.held_out)
-            return read_banks(index, [size], device, max(1, data.workers))[0][0]
+            return read_indexes(folders, "validation", data.held_out)
         kept = [read_index(folder).of_split("validation").limited(data.held_out) for folder in folders]
-        index = join(kept) if any(map(len, kept)) else read_indexes(folders, "validation")
-        return read_banks(index, [size], device, max(1, data.workers))[0][0].shuffle(0)
+        if not any(map(len, kept)):
+            raise UserError(f"{', '.join(folders)} holds no validation samples")
+        return join(kept)
+
+
+def _held_out(index: DataIndex, data: DataOptions, size: tuple[int, int], device: torch.device) -> ProcessBank:
+    """These processes, all brought to one size."""
+    with _advice():
+        bank = read_banks(index, [size], device, max(1, data.workers))[0][0]
+    return bank if data.loader == "stream" else bank.shuffle(0)
 
 
 def resident_buckets(index: DataIndex, data: DataOptions, module: PaintsUndoModule) -> list[tuple[int, int]]:
@@ -202,7 +211,7 @@ def _stream(
         reader = CachedReader(source, cache, _cached_rule(module, rule))
     used = sum(row.samples > 0 for row in plan.table())
     largest = max(plan.table(), key=lambda row: row.samples).bucket
-    held_out = _held_out(folders, data, largest, device) if data.held_out else None
+    held_out = _held_out(_held_out_index(folders, data), data, largest, device) if data.held_out else None
     stream = Stream(plan, reader, rank, 0, data.on_fault, data.max_faults)
     fingerprint = plan.fingerprint if data.steps is None else f"{plan.fingerprint} {data.steps}"
     return TrainingData(stream, data.workers, len(index), None, held_out, faults, fingerprint, plan.table_text(), used)
