@@ -98,3 +98,34 @@ def test_an_area_in_the_colour_of_the_pointer_is_none() -> None:
 
     states = cleaned(lambda number: wandering(number) if number < 165 else None, drawn)
     assert dark(states[-1]) == 60 * 70
+
+
+def test_a_pointer_of_another_look_at_the_end_is_taken_off() -> None:
+    """As one that is an arrow only where nothing is drawn: never seen before it comes to rest."""
+
+    def drawn(picture: Picture, number: int) -> None:
+        line(picture, number)
+        if number >= 170:
+            picture[30:42, 40:47] = (20, 90, 60)
+
+    states = cleaned(lambda number: wandering(number) if number < 170 else None, drawn)
+    assert dark(states[-1]) == 0
+
+
+def test_the_last_stroke_stays() -> None:
+    def drawn(picture: Picture, number: int) -> None:
+        line(picture, number)
+        picture[30:35, 40 : 40 + max(0, min(30, 2 * (number - 170)))] = (20, 90, 60)
+
+    states = cleaned(lambda number: wandering(number) if number < 170 else None, drawn)
+    assert dark(states[-1]) == 5 * 30
+
+
+def test_a_last_dab_stays_where_there_is_no_pointer() -> None:
+    def drawn(picture: Picture, number: int) -> None:
+        line(picture, number)
+        if number >= 170:
+            picture[30:42, 40:47] = (20, 90, 60)
+
+    states = cleaned(lambda number: None, drawn)
+    assert dark(states[-1]) == 12 * 7

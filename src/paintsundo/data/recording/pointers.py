@@ -25,9 +25,11 @@ WITHIN = 0.5  # share of a pointer that lies on the canvas, at least
 LONGEST = 0.25  # of the canvas' shorter side, the largest
 MUCH = 0.03  # of the canvas: more that only passes is no pointer
 ALONE = 3  # times as large as anything else that only passes
-INSTANCES = 80  # at which looks are compared
-EXEMPLARS = 10
+INSTANCES = 120  # at which looks are compared
+EXEMPLARS = 16
 OFTEN = 6  # instances that make a look
+USUAL = 0.2  # of the samples, in which a pointer is seen to move where there is one
+SUDDEN = 4  # samples within which a pointer comes to its place
 LOOKS = 2  # kinds of pointers in a recording
 AGREES = 0.8  # share of a pointer's pixels that is seen where it is
 STAYS = 0.7  # the same, for one seen at the place before
@@ -145,7 +147,36 @@ def resting(see: See, size: tuple[int, int], samples: int, lag: int) -> list[Cov
         for rest in _rests(look, see, samples, lag):
             if not _elsewhere(moving, rest, look):
                 covers.append(_cover(look, rest, size, samples))
+    if len(instances) >= USUAL * samples and not any(int(cover.ends[0]) == samples for cover in covers):
+        at_end = _last(see, size, samples, lag)
+        if at_end is not None:
+            covers.append(_cover(*at_end, size, samples))
     return covers
+
+
+def _last(see: See, size: tuple[int, int], samples: int, lag: int) -> tuple[Look, Rest] | None:
+    """The one small thing that came at once at the end, after which nothing is drawn: a pointer of any look."""
+    final = see(samples - 1)
+    for back in range(lag, 4 * lag + 1, max(1, lag // 2)):
+        if back + lag >= samples:
+            return None
+        before, earlier = see(samples - 1 - back), see(samples - 1 - back - lag)
+        came = cv2.bitwise_and(_apart(final, before), _apart(final, earlier))
+        thing = _alone(cv2.bitwise_and(came, _alike(before, earlier)), size)
+        if thing is None:
+            continue
+        instance = Instance(samples - 1, *thing)
+        look, (left, top, _, _) = _cut(final, instance), instance.box
+        first = samples - 1
+        while first > samples - 1 - back and look.share(see(first - 1), left, top) >= STAYS:
+            first -= 1
+        at_once = look.share(see(max(0, first - SUDDEN)), left, top) <= ABSENT
+        long_enough = samples - first >= lag // 2
+        alone = _comes_alone(look, see(max(0, first - lag)), final, left, top)
+        if np.count_nonzero(look.mask) >= WHOLE and at_once and long_enough and alone:
+            return look, Rest(first, samples - 1, left, top)
+        return None
+    return None
 
 
 def _instances(see: See, size: tuple[int, int], samples: int, lag: int) -> Iterator[Instance]:
