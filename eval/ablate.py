@@ -6,7 +6,7 @@ and all of it becomes one page, ablations.md and ablations.html. Jobs run as a m
 each card of this machine (devices=[0,1] per_device=8), or with any other launcher (hydra/launcher=submitit_slurm …).
 
 The same command again keeps what is finished and goes on; several grids may share an output and so cells and page.
-Everything but output/work is small and may be carried to another machine. rows=[TABLE/ROW] makes one row again and
+All but the folder `work` is small and may be carried to another machine. rows=[TABLE/ROW] makes one row again and
 tells whether its figures lie within the intervals that docs/ablations has. dry_run=true lists what is left with its
 cost. configs/ablate.yaml explains every option.
 """

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from omegaconf import MISSING, OmegaConf
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     path = config_directory() / "test_set" / f"{settings.recipe}.yaml"
     if not path.is_file():
         raise UserError(f"recipe={settings.recipe}: there is no {path}")
-    recipe: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
+    recipe = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
     output = Path(settings.output)
     if (output / "manifest.json").exists():
         raise UserError(f"{output} holds a data set already: choose another output")

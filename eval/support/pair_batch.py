@@ -56,9 +56,10 @@ class PairBatch:
         height, width = process.size
         if self.side is not None:
             scale = self.side / (height * width) ** 0.5
-            return tuple(
+            height, width = (
                 max(self.maker.multiple, nearest(round(s * scale), self.maker.multiple)) for s in (height, width)
-            )  # type: ignore[return-value]
+            )
+            return height, width
         if not self.maker.own_size:
             return self.maker.options.keyframes.height, self.maker.options.keyframes.width
         return nearest(height, self.maker.multiple), nearest(width, self.maker.multiple)

@@ -193,7 +193,7 @@ def _headers(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """All headers, one at a time: the archive would keep them."""
     while (member := archive.next()) is not None:
         yield member
-        archive.members = []  # type: ignore[attr-defined]
+        archive.members = []  # type: ignore[attr-defined]  # a list that typeshed leaves out
 
 
 def _refused(member: tarfile.TarInfo) -> Found | None:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from paintsundo.errors import UserError
@@ -107,8 +107,8 @@ def _module_and_data(folder: Path, device: str) -> tuple[Any, ProcessBank]:
     file = folder / "config.yaml"
     if not file.is_file():
         raise UserError(f"{file} is missing: that is no folder of a run")
-    config = OmegaConf.load(file)
-    options = read(config)  # type: ignore[arg-type]
+    config = cast(DictConfig, OmegaConf.load(file))
+    options = read(config)
     if options.target.endswith("TaggerModule"):
         raise UserError("the tagger has running statistics, which averages do not keep: no width is chosen for it")
     if not options.data.held_out:
@@ -118,7 +118,7 @@ def _module_and_data(folder: Path, device: str) -> tuple[Any, ProcessBank]:
     )
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
-        module: Any = build(config, options)  # type: ignore[arg-type]
+        module: Any = build(config, options)
     if place.type == "cuda" and options.runtime.precision == "bf16-mixed":
         module.frozen_dtype = torch.bfloat16
     module.to(place).eval()

@@ -309,9 +309,8 @@ class Tracker:
         model = cv2.cvtColor(self.model, cv2.COLOR_RGB2GRAY)
         screen = ((self.inside == 0) & ~different(frame, self.background, NEAR)).astype(np.uint8)
         free = (1 - cv2.dilate(screen, np.ones((3, 3), np.uint8)) * (self.inside == 0)) * 255
-        detector: Any = cv2.SIFT.create(  # type: ignore[attr-defined]
-            nfeatures=FEATURES, contrastThreshold=0.02
-        )
+        sift: Any = cv2.SIFT  # its stubs leave `create` out
+        detector = sift.create(nfeatures=FEATURES, contrastThreshold=0.02)
         points, marks = detector.detectAndCompute(grey, free.astype(np.uint8))
         if marks is None or len(points) < 6:
             return
