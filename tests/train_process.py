@@ -76,6 +76,7 @@ def _run(
 
     multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as in a process of its own
     torch.set_num_threads(1)
+    log.parent.mkdir(parents=True, exist_ok=True)  # of a run that may be the first of its case
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
