@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,10 @@ class Guidance:
     def active(self) -> bool:
         """Whether the negative conditions matter at all."""
         return self.scale != 1.0
+
+    def started(self, scheduler: Any) -> Guidance:
+        """The guidance for one run of a scheduler, whose timesteps are set: called once for each of them."""
+        return self
 
     def __call__(
         self,

@@ -41,6 +41,7 @@ def denoise(
         Latents (B, …), float32.
     """
     scheduler.set_timesteps(num_inference_steps, device=noise.device)
+    guidance = guidance.started(scheduler)
     sample = noise * scheduler.init_noise_sigma
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     extra: dict[str, Any] = {"generator": generators} if takes_generator else {}
