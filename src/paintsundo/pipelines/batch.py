@@ -113,6 +113,9 @@ def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet
         for name in newer:
             if settings[name] == published[name]:
                 del settings[name]
+    for settings, fast in ((keyframes, options.fast.keyframes), (video, options.fast.video)):
+        if fast.changes_steps:
+            settings["fast"] = dataclasses.asdict(fast)
     tagging = {"prompt": options.prompt, "tagger": models.hash_of("tagger"), **vars(options.tags)}
     if own:
         keyframes = {}
