@@ -78,7 +78,7 @@ def _job(options: InferOptions, file: Path, name: str, models: ModelSet) -> Job:
     else:
         picture, hashes = open_picture(file), [file_hash(file)]
     assert options.output is not None
-    folder = RunFolder(Path(options.output) / name, _settings(options, hashes, models))
+    folder = RunFolder(Path(options.output) / name, stage_settings(options, hashes, models))
     return Job(file=file, picture=picture, picture_hashes=hashes, own_keyframes=own, folder=folder)
 
 
@@ -95,7 +95,7 @@ def _numbered(file: Path) -> list[str]:
     return [part.zfill(20) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)]
 
 
-def _settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:
+def stage_settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:
     """Stage → all that decides its result."""
     runtime = {name: getattr(options.runtime, name) for name in ("device", "dtype", "seed_device")}
     lora = {"lora": models.hash_of("lora"), "lora_scale": options.models.lora_scale}
