@@ -67,19 +67,30 @@ class Guidance:
                 batch: a number, a 0-d tensor, or first axis 1 in a larger batch.
             cond, uncond: the inputs that differ, under the same names, (B, …) or (1, …) each.
         """
+        positive, negative = self.predictions(predict, shared, cond, uncond)
+        return widen(positive) if negative is None else guide(positive, negative, self.scale, self.rescale)
+
+    def predictions(
+        self,
+        predict: Callable[..., Tensor],
+        shared: Mapping[str, Tensor],
+        cond: Mapping[str, Tensor],
+        uncond: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What is guided: the predictions (B, …) with conditions and without (None: not needed); arguments as above."""
         batch = max(_length(value) for value in (*shared.values(), *cond.values()))
         cond = {name: _over(value, batch) for name, value in cond.items()}
         if uncond is None or not self.active:
-            return widen(predict(**shared, **cond))
+            return predict(**shared, **cond), None
         if set(cond) != set(uncond):
             raise ValueError(f"conditions differ in name: {sorted(cond)} and {sorted(uncond)}")
         uncond = {name: _over(value, batch) for name, value in uncond.items()}
         if not self.batched:
-            return guide(predict(**shared, **cond), predict(**shared, **uncond), self.scale, self.rescale)
+            return predict(**shared, **cond), predict(**shared, **uncond)
         both = {name: _twice(value, batch) for name, value in shared.items()}
         both |= {name: torch.cat([value, uncond[name]]) for name, value in cond.items()}
-        cond_prediction, uncond_prediction = predict(**both).chunk(2)
-        return guide(cond_prediction, uncond_prediction, self.scale, self.rescale)
+        positive, negative = predict(**both).chunk(2)
+        return positive, negative
 
 
 def _length(value: Tensor) -> int:

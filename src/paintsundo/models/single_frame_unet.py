@@ -14,6 +14,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from paintsundo.errors import UserError
+from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.official_layout import OfficialLayoutMixin
 
@@ -114,6 +115,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         concat_conds: torch.Tensor,
         *,
         return_dict: bool = True,
+        features: InnerFeatures | None = None,
         **kwargs: Any,
     ) -> UNet2DConditionOutput | tuple[torch.Tensor]:
         """Predict the noise of partly finished pictures.
@@ -125,20 +127,65 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
             operation_steps: (B,) or (1,), 0 (finished) … 999 (first stroke), or NO_OPERATION_STEP.
             concat_conds: latents of the finished pictures (B, C, h, w), or (1, C, h, w) for all.
             return_dict: as in diffusers.
+            features: of the inner levels at earlier steps, of which all but the outermost are taken; all levels are
+                computed without it.
             kwargs: other arguments of `UNet2DConditionModel.forward`.
 
         Returns:
             `UNet2DConditionOutput` with `sample` (B, C, h, w).
         """
         concat_conds = concat_conds.expand(sample.shape[0], -1, -1, -1)
-        return super().forward(
-            torch.cat([sample, concat_conds], dim=1),
-            timestep,
-            encoder_hidden_states,
-            added_cond_kwargs={"operation_steps": operation_steps},
-            return_dict=return_dict,
-            **kwargs,
-        )
+        both = torch.cat([sample, concat_conds], dim=1)
+        conditions = {"operation_steps": operation_steps}
+        kept = None if features is None else features.recall(len(sample))
+        if features is None:
+            return super().forward(
+                both, timestep, encoder_hidden_states, added_cond_kwargs=conditions, return_dict=return_dict, **kwargs
+            )
+        if kept is not None:
+            out = self._outermost_level(both, timestep, encoder_hidden_states, conditions, kept)
+            features.keep()
+            return UNet2DConditionOutput(sample=out) if return_dict else (out,)
+        seen: list[torch.Tensor] = []
+
+        def see(module: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+            seen.append(inputs["hidden_states"])
+
+        handle = self.up_blocks[-1].register_forward_pre_hook(see, with_kwargs=True)
+        try:
+            result = super().forward(
+                both, timestep, encoder_hidden_states, added_cond_kwargs=conditions, return_dict=return_dict, **kwargs
+            )
+        finally:
+            handle.remove()
+        features.keep(seen[0])
+        return result
+
+    def _outermost_level(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float | int,
+        words: torch.Tensor,
+        conditions: dict[str, Any],
+        inner: torch.Tensor,
+    ) -> torch.Tensor:
+        """The prediction (B, C, h, w) with `inner` (B, C', h, w) for what all levels below the first would give."""
+        embedding = self.time_embedding(self.get_time_embed(sample=sample, timestep=timestep))
+        added = self.get_aug_embed(emb=embedding, encoder_hidden_states=words, added_cond_kwargs=conditions)
+        embedding = embedding if added is None else embedding + added
+        words = self.process_encoder_hidden_states(encoder_hidden_states=words, added_cond_kwargs=conditions)
+        first, last = self.down_blocks[0], self.up_blocks[-1]
+
+        def attended(block: nn.Module) -> dict[str, torch.Tensor]:
+            return {"encoder_hidden_states": words} if getattr(block, "has_cross_attention", False) else {}
+
+        frames = self.conv_in(sample)
+        _, skips = first(hidden_states=frames, temb=embedding, **attended(first))
+        skips = (frames, *skips)[: len(last.resnets)]  # what follows them belongs to the next level
+        frames = last(hidden_states=inner, temb=embedding, res_hidden_states_tuple=skips, **attended(last))
+        if self.conv_norm_out is not None:
+            frames = self.conv_act(self.conv_norm_out(frames))
+        return self.conv_out(frames)
 
     def to_json_string(self) -> str:
         """The configuration as published, `_class_name` included."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from paintsundo.errors import UserError
 from paintsundo.models.attention_window import AttentionWindow, check_attention_window
+from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.layers import SiLU, group_norm
 from paintsundo.models.official_layout import OfficialLayoutMixin
@@ -216,6 +217,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         fs: torch.Tensor | None = None,
         concat_cond: torch.Tensor | None = None,
         attention_window: str | None = None,
+        features: InnerFeatures | None = None,
     ) -> torch.Tensor:
         """Predict v for a noisy clip.
 
@@ -228,6 +230,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
             concat_cond: latents (B, in_channels − C, T, h, w) concatenated to x: those of the given frames,
                 zeros elsewhere.
             attention_window: `none`, `prv`, `first` or `roll` for this call; that of the network without it.
+            features: of the inner blocks at earlier steps; all blocks are computed without it.
 
         Returns:
             (B, out_channels, T, h, w).
@@ -248,14 +251,24 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         if self.init_attn is not None:
             frames = self._run(self.init_attn[0], frames, num_frames)
         skips = [frames]
-        for block in self.input_blocks[1:]:
+        blocks = len(self.input_blocks)
+        outer = blocks if features is None else min(features.blocks, blocks)
+        kept = None if features is None else features.recall(len(frames))
+        for block in self.input_blocks[1 : blocks if kept is None else outer]:
             frames = self._run_block(block, frames, embedding, context)
             skips.append(frames)
-        frames = self._run_block(self.middle_block, frames, embedding, context)
-        for block in self.output_blocks:
+        if kept is None:
+            frames = inner = self._run_block(self.middle_block, frames, embedding, context)
+        else:
+            frames = inner = kept
+        for block in self.output_blocks[-len(skips) :]:
+            if len(skips) == outer:
+                inner = frames
             frames = torch.cat([frames, skips.pop()], dim=1)
             size = skips[-1].shape[-2:] if skips else frames.shape[-2:]
             frames = self._run_block(block, frames, embedding, context, size)
+        if features is not None:
+            features.keep(inner if kept is None else None)
         frames = self.out(frames)
         return frames.unflatten(0, (batch, num_frames)).transpose(1, 2)
 

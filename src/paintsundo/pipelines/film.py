@@ -32,6 +32,8 @@ from paintsundo.conditioning.picture_file import to_rgb
 from paintsundo.diffusion import Guidance, build_scheduler
 from paintsundo.errors import UserError
 from paintsundo.models import set_attention_backend, use_channels_last
+from paintsundo.pipelines.fast_mode import FastGuidance
+from paintsundo.pipelines.fast_options import FastOptions, FastStageOptions
 from paintsundo.pipelines.interpolation import (
     InterpolationConditions,
     decode_clip,
@@ -136,6 +138,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         self.video_options = VideoOptions()
         self.tag_options = TagOptions()
         self.batched_guidance = True
+        self.fast_options = FastOptions()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -192,6 +195,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         pipe.keyframe_options = options.keyframes
         pipe.video_options = options.video
         pipe.tag_options = options.tags
+        pipe.fast_options = options.fast
         if options.models.lora is not None:
             unets = [unet for unet in (pipe.keyframe_unet, pipe.video_unet) if unet is not None]
             merge_lora(Path(options.models.lora), unets, options.models.lora_scale)
@@ -318,7 +322,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 options.negative_prompt,
                 steps,
                 options.num_inference_steps,
-                Guidance(options.guidance_scale, batched=self.batched_guidance),
+                self._guidance(options.guidance_scale, 0.0, self.fast_options.keyframes),
                 options.seed,
                 self._on_step(bar, callback_on_step_end),
                 independent_noise=options.noise == "independent",
@@ -472,7 +476,12 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 yield pair, clip
 
     def _video_guidance(self, options: VideoOptions) -> Guidance:
-        return Guidance(options.guidance_scale, options.guidance_rescale, batched=self.batched_guidance)
+        return self._guidance(options.guidance_scale, options.guidance_rescale, self.fast_options.video)
+
+    def _guidance(self, scale: float, rescale: float, fast: FastStageOptions) -> Guidance:
+        if fast.changes_steps:
+            return FastGuidance(scale, rescale, self.batched_guidance, fast)
+        return Guidance(scale, rescale, self.batched_guidance)
 
     def _progress(self, title: str, total: int) -> Any:
         config = getattr(self, "_progress_bar_config", {})

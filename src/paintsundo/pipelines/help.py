@@ -25,6 +25,7 @@ _EXPLAINED = {
     "keyframes.": "keyframes/published",
     "video.": "video/published",
     "runtime.": "runtime/default",
+    "fast.": "fast/off",
 }
 _COLUMN = 44
 
@@ -33,10 +34,11 @@ def help_text(arguments: Sequence[str], literal_keys: Collection[str]) -> str:
     """All options with the values they have after `arguments`."""
     options = asdict(as_schema(compose("infer", arguments, literal_keys), InferOptions))
     folder = config_directory()
-    choices = {name: sorted(file.stem for file in (folder / name).glob("*.yaml")) for name in ("models", "scheduler")}
-    chosen = options["models"].pop("name")
+    choices = {name: sorted(file.stem for file in (folder / name).glob("*.yaml")) for name in ("models", "scheduler", "fast")}
+    chosen, fast = options["models"].pop("name"), options["fast"].pop("name")
     lines = [
         option_line(f"models={chosen}", f"{' | '.join(choices['models'])}; sets what suits them"),
+        option_line(f"fast={fast}", f"{' | '.join(choices['fast'])}; several times faster, a little different"),
         *explained_options(options, _EXPLAINED, without=("scheduler",)),
         option_line("scheduler@keyframes.scheduler=NAME", ", ".join(choices["scheduler"])),
         option_line("scheduler@video.scheduler=NAME", "the same"),

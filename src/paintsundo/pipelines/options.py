@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paintsundo.errors import UserError
+from paintsundo.pipelines.fast_options import FastOptions
 from paintsundo.pipelines.keyframe_placement import PLACEMENTS, placed_steps
 
 if TYPE_CHECKING:
@@ -146,6 +147,11 @@ class InferOptions:
     keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
     video: VideoOptions = field(default_factory=VideoOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    fast: FastOptions = field(default_factory=FastOptions)
+
+    def __post_init__(self) -> None:
+        self.fast.keyframes.apply(self.keyframes)
+        self.fast.video.apply(self.video)
 
     def check(self) -> None:
         """Raise UserError for values that no model could work with."""
@@ -155,6 +161,7 @@ class InferOptions:
             raise UserError("output is missing: output=DIR, the folder to write to")
         check_keyframes(self.keyframes)
         check_video(self.video)
+        self.fast.check()
         _finite("models.lora_scale", self.models.lora_scale)
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
         _one_of("runtime.memory", self.runtime.memory, ("auto", "high", "low"))
