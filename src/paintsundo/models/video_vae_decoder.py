@@ -17,6 +17,7 @@ from paintsundo.models.video_vae_blocks import (
     VideoConv,
     VideoResnetBlock,
 )
+from paintsundo.models.video_vae_slices import decode_in_slices
 
 
 class Decoder(nn.Module):
@@ -37,6 +38,7 @@ class Decoder(nn.Module):
         combiner_head_dim: int,
     ) -> None:
         super().__init__()
+        self.slice_frames: int | None = None
         self.gradient_checkpointing = False
         self._gradient_checkpointing_func: Callable | None = None
         previous = channels[-1]
@@ -67,6 +69,8 @@ class Decoder(nn.Module):
 
     def forward(self, latents: torch.Tensor, states: Sequence[torch.Tensor], num_frames: int) -> torch.Tensor:
         """(B·T, z, h, w), kept states (B, C, 2, H', W') as the encoder orders them → (B·T, 3, H, W)."""
+        if self.slice_frames is not None and self.slice_frames < num_frames and not torch.is_grad_enabled():
+            return decode_in_slices(self, latents, states, num_frames, self.slice_frames)
         hidden = self.conv_in(latents)
         hidden = self._run(self.mid, hidden, num_frames)
         for level in range(len(self.up) - 1, -1, -1):
