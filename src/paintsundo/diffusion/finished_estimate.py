@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from paintsundo.diffusion.karras_dpm_solver import KarrasDPMSolverScheduler
 from paintsundo.diffusion.precision import widen
 from paintsundo.diffusion.schedules import SMALLEST_ALPHA_CUMPROD
 from paintsundo.diffusion.targets import schedule_of
@@ -35,7 +36,10 @@ class FinishedEstimate:
         every = np.arange(len(tables))
         # Timesteps of some samplers lie between two of the schedule.
         at = scheduler.timesteps.detach().double().cpu().numpy()
-        log_sigmas = np.interp(at, every, tables.sigmas.log().numpy())
+        if isinstance(scheduler, KarrasDPMSolverScheduler):
+            log_sigmas = scheduler.sigmas[:-1].double().log().numpy()  # its noise lies between timesteps, too
+        else:
+            log_sigmas = np.interp(at, every, tables.sigmas.log().numpy())
         self._scale = np.interp(at, every, tables.scale.numpy())
         ratio = np.exp(log_sigmas) * self._scale  # sqrt(1 - a) / sqrt(a)
         self._root_alpha = 1 / np.sqrt(1 + ratio**2)
