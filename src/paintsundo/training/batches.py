@@ -260,7 +260,7 @@ class LatentGrid:
         positions: work positions per row.
         variants: rows per process, each with its own order of colour channels; the first keeps the original.
         seed: of channel orders and offsets.
-        chunk: rows encoded at a time.
+        chunk: rows encoded at a time; None: as many as hold about 256 pictures on a GPU, 64 on a CPU.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class LatentGrid:
         positions: int,
         variants: int,
         seed: int,
-        chunk: int = 6,
+        chunk: int | None = None,
     ) -> None:
         self.bank, self.variants = bank, variants
         generator = torch.Generator(bank.device).manual_seed(seed)
@@ -282,6 +282,8 @@ class LatentGrid:
         self.permutation[:, 0] = torch.arange(3, device=bank.device)
         self.permutation = self.permutation.view(rows, 3)
         self.latents: Tensor | None = None
+        if chunk is None:
+            chunk = max(1, (256 if bank.device.type == "cuda" else 64) // positions)
         chunk = min(chunk, rows)
         for start in range(0, rows, chunk):
             start = min(start, rows - chunk)  # always whole chunks: one shape to compile for
