@@ -34,7 +34,8 @@ def help_text(arguments: Sequence[str], literal_keys: Collection[str]) -> str:
     """All options with the values they have after `arguments`."""
     options = asdict(as_schema(compose("infer", arguments, literal_keys), InferOptions))
     folder = config_directory()
-    choices = {name: sorted(file.stem for file in (folder / name).glob("*.yaml")) for name in ("models", "scheduler", "fast")}
+    groups = ("models", "scheduler", "fast")
+    choices = {name: sorted(file.stem for file in (folder / name).glob("*.yaml")) for name in groups}
     chosen, fast = options["models"].pop("name"), options["fast"].pop("name")
     lines = [
         option_line(f"models={chosen}", f"{' | '.join(choices['models'])}; sets what suits them"),
