@@ -1,0 +1,1 @@
+"""What a visitor sees: the page, and the endpoints that `gradio_client` can call."""

@@ -1,0 +1,137 @@
+// Step three: the film, what it shows, and everything that can be taken home.
+
+import { api } from "./api.js";
+import { compare } from "./compare.js";
+import { curves } from "./curves.js";
+import { downloads } from "./downloads.js";
+import { h, show, tell } from "./dom.js";
+import { button, number, seed, segments } from "./fields.js";
+import { isThere, layout, operationSteps } from "./frames.js";
+import { player } from "./player.js";
+import { progressBar } from "./progress.js";
+import { filmSampling } from "./sampling.js";
+import { nameOf } from "./steps.js";
+
+export function filmView(store) {
+  const view = { mode: "play", curvesOf: null, curves: null };
+  const show_ = curves({ id: "pu-curves", seek: (frame) => film.seek(frame) });
+  const film = player({ id: "pu-player", looked: (frame) => show_.look(frame) });
+  const comparison = compare({ id: "pu-film-compare" });
+  const mode = segments({
+    id: "pu-film-mode",
+    label: "View",
+    choices: [
+      ["play", "Film"],
+      ["compare", "Compare"],
+    ],
+    change: (value) => {
+      view.mode = value;
+      film.pause();
+      update();
+    },
+  });
+  const emptyWords = h("p.stage-words");
+  const begin = button({ kind: "primary", text: "To the keyframes", icon: "back", action: () => store.go("keyframes") });
+  const empty = h("div.stage-empty", {}, emptyWords, begin.element);
+  const progress = progressBar(store);
+  const stage = h(
+    "section.stage",
+    { "aria-label": "Film" },
+    h("div.stage-head", {}, mode.element),
+    empty,
+    film.element,
+    comparison.element,
+    show_.element,
+    progress.element,
+  );
+  const panel = filmPanel(store);
+
+  function update() {
+    const { run, status, settings } = store;
+    if (!run) return;
+    const plan = layout(status);
+    const some = plan.pieces.some(([, , done]) => done);
+    const comparing = view.mode === "compare" && some;
+    show(empty, !some && !store.busy);
+    tell(emptyWords, store.ready ? "The keyframes are ready. Make the film between them." : "The film is made between keyframes. Draw those first.");
+    begin.update({ visible: !store.ready });
+    show(film.element, !comparing && (some || store.busy));
+    show(comparison.element, comparing);
+    show(mode.element, some);
+    mode.update(comparing ? "compare" : "play");
+    progress.update();
+    panel.update();
+
+    const version = `${status.has_film ? "film" : "part"}-${(status.keyframes ?? []).map(({ id }) => id).join("")}`.slice(0, 200);
+    const url = (index) => api.frameUrl(run.id, index, `${version}-${settings.video_seed}-${status.has_film ? status.frames : ""}`);
+    const steps = view.curves?.operation_steps ?? operationSteps(plan.places, plan.total);
+    film.update({
+      key: run.id,
+      fps: settings.fps,
+      total: plan.total,
+      available: (frame) => isThere(plan.pieces, frame),
+      url,
+      steps,
+      pieces: plan.pieces,
+      places: plan.places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]),
+    });
+    if (comparing) comparison.update(states(plan, url, film.frame));
+    fetchCurves(status, run.id);
+    show(show_.element, Boolean(view.curves) && !comparing);
+  }
+
+  function states(plan, url, frame) {
+    const list = plan.places.filter(([, keyframe]) => keyframe.url).map(([at, keyframe]) => [at, [keyframe.id, nameOf(keyframe), keyframe.url]]);
+    if (isThere(plan.pieces, frame)) list.push([frame - 0.5, ["frame", `Frame ${frame + 1}, where the film stands`, url(frame)]]);
+    return list.sort((a, b) => a[0] - b[0]).map(([, state]) => state);
+  }
+
+  async function fetchCurves(status, id) {
+    const key = status.has_film ? `${id} ${status.revision}` : null;
+    if (view.curvesOf === key) return;
+    view.curvesOf = key;
+    view.curves = null;
+    if (!key) return;
+    try {
+      const data = await api.curves(id);
+      if (view.curvesOf !== key) return;
+      view.curves = data;
+      show_.update(data);
+      show_.look(film.frame);
+      update();
+    } catch (error) {
+      store.fail(error);
+    }
+  }
+
+  return { stage, panel: panel.element, update, leave: () => film.pause() };
+}
+
+function filmPanel(store) {
+  const change = (name) => (value) => store.change({ [name]: value });
+  const own = seed({ id: "pu-video-seed", change: change("video_seed") });
+  const fps = number({ id: "pu-fps", label: "Frames per second", min: 1, max: 60, step: "any", change: change("fps") });
+  const sampling = filmSampling(store);
+  const make = button({ id: "pu-make-film", kind: "primary", text: "Make the film", icon: "play", action: () => store.actOnRun(api.film) });
+  const offers = downloads(store);
+  const element = h(
+    "aside.panel",
+    { "aria-label": "How the film is made" },
+    offers.element,
+    h("section.group", {}, h("h2", {}, "Filming"), own.element, fps.element, sampling.window.element),
+    h("section.group", {}, sampling.element),
+    h("div.dock", {}, make.element),
+  );
+  return {
+    element,
+    update() {
+      const { settings, status, busy, ready } = store;
+      own.update(settings.video_seed);
+      fps.update(settings.fps);
+      sampling.update();
+      offers.update();
+      make.update({ text: status?.has_film ? "Make the film again" : "Make the film", disabled: busy || !ready });
+      make.element.classList.toggle("primary", !status?.has_film);
+    },
+  };
+}
