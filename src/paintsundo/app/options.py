@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from paintsundo.errors import UserError
 from paintsundo.pipelines.command import LITERAL_KEYS as INFER_LITERALS
-from paintsundo.pipelines.options import (
-    InferOptions,
-    KeyframeOptions,
-    ModelOptions,
-    RuntimeOptions,
-    TagOptions,
-    VideoOptions,
-)
+from paintsundo.pipelines.options import InferOptions
 from paintsundo.settings import as_schema, compose
 
 LITERAL_KEYS = (
-    *(key for key in INFER_LITERALS if key not in ("input", "output", "prompt", "keyframes.folder")),
+    *INFER_LITERALS,
     "server.password",
     "runs.folder",
     "choices.models",
@@ -81,14 +74,9 @@ class LimitOptions:
 
 
 @dataclass
-class AppOptions:
-    """Everything the page can be told: what `infer.py` takes, as defaults, and the page's own."""
+class AppOptions(InferOptions):
+    """Everything the page can be told: what `infer.py` takes, as what a run begins with, and the page's own."""
 
-    models: ModelOptions = field(default_factory=ModelOptions)
-    tags: TagOptions = field(default_factory=TagOptions)
-    keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
-    video: VideoOptions = field(default_factory=VideoOptions)
-    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     server: ServerOptions = field(default_factory=ServerOptions)
     runs: RunsOptions = field(default_factory=RunsOptions)
     choices: ChoiceOptions = field(default_factory=ChoiceOptions)
@@ -107,9 +95,7 @@ class AppOptions:
 
     def infer(self) -> InferOptions:
         """The options of `infer.py` that a run begins with."""
-        return InferOptions(
-            models=self.models, tags=self.tags, keyframes=self.keyframes, video=self.video, runtime=self.runtime
-        )
+        return InferOptions(**{each.name: getattr(self, each.name) for each in fields(InferOptions)})
 
     @property
     def local(self) -> bool:
@@ -135,8 +121,14 @@ class AppOptions:
             folder = getattr(self.choices, name)
             if folder is not None and not Path(folder).is_dir():
                 raise UserError(f"choices.{name}: the folder {folder} does not exist")
-        if self.keyframes.folder is not None:
-            raise UserError("keyframes.folder is for infer.py: on the page, keyframes are replaced by uploads")
+        for name, given in (
+            ("input", self.input),
+            ("output", self.output),
+            ("prompt", self.prompt),
+            ("keyframes.folder", self.keyframes.folder),
+        ):
+            if given is not None:
+                raise UserError(f"{name} is for infer.py: on the page, visitors give it")
         infer = self.infer()
         infer.input = infer.output = "."
         infer.check()

@@ -33,7 +33,8 @@ class RunSettings:
         prompt: None: the tagger's words.
         steps, guidance, negative_prompt, seed, scheduler: of the keyframes.
         video_…: the same of the film; pair i draws from video_seed + i.
-        buckets: [[height, width], …].
+        width, height: None, both: the picture's shape with about as many pixels as the model's own size.
+        buckets: [[height, width], …]; None: the model's own, or if it has but one, its pixels in the picture's shape.
     """
 
     model: str = "bundled"
@@ -44,8 +45,8 @@ class RunSettings:
     general_threshold: float = 0.35
     character_threshold: float = 0.85
     operation_steps: list[int] = field(default_factory=lambda: [400, 600, 800, 900, 950, 999])
-    width: int = 512
-    height: int = 640
+    width: int | None = 512
+    height: int | None = 640
     fit: str = "crop"
     steps: int = 50
     guidance: float = 3.0
@@ -65,12 +66,12 @@ class RunSettings:
     fps: float = 4.0
     frame_stride: int = 3
     attention_window: str = "none"
-    buckets: list[list[int]] = field(default_factory=lambda: [[320, 512], [384, 448], [448, 384], [512, 320]])
+    buckets: list[list[int]] | None = field(default_factory=lambda: [[320, 512], [384, 448], [448, 384], [512, 320]])
 
     @classmethod
     def of(cls, options: InferOptions, model: str) -> RunSettings:
         """What `infer.py` would do with these options."""
-        values = {ours: getattr(getattr(options, group), theirs) for ours, (group, theirs) in _FIELDS.items()}
+        values = {ours: getattr(getattr(options, group), theirs) for ours, (group, theirs) in FIELDS.items()}
         values["operation_steps"] = options.keyframes.steps()
         return cls(model=model, **copy.deepcopy(values))
 
@@ -97,7 +98,7 @@ class RunSettings:
         """
         options = copy.deepcopy(base)
         options.prompt = self.prompt
-        for ours, (group, theirs) in _FIELDS.items():
+        for ours, (group, theirs) in FIELDS.items():
             setattr(getattr(options, group), theirs, copy.deepcopy(getattr(self, ours)))
         options.keyframes.placement = "listed"
         options.models.lora_scale = self.lora_scale
@@ -106,18 +107,43 @@ class RunSettings:
                 getattr(options, stage).scheduler = copy.deepcopy(scheduler_named(name, stage))
         return options
 
+    @property
+    def resolved(self) -> bool:
+        """Whether no size is left to the picture's shape."""
+        return None not in (self.width, self.height, self.buckets)
+
+    def keyframe_part(self) -> dict[str, Any]:
+        """What decides the keyframes."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in _VIDEO_FIELDS | _NEITHER}
+
+    def video_part(self) -> dict[str, Any]:
+        """What decides the film between given keyframes."""
+        both = ("model", "lora", "lora_scale")
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if name in _VIDEO_FIELDS or name in both
+        }
+
+    def with_video_of(self, other: RunSettings) -> RunSettings:
+        """These settings of keyframes with others' of the film."""
+        return dataclasses.replace(
+            self, **{name: copy.deepcopy(getattr(other, name)) for name in _VIDEO_FIELDS | _NEITHER}
+        )
+
     def check(self, limits: LimitOptions) -> None:
         """Raise UserError for what is more than a visitor may ask for."""
+        if (self.width is None) != (self.height is None):
+            raise UserError("width and height are given both or neither")
         if len(self.operation_steps) > limits.keyframes_count:
             raise UserError(f"{len(self.operation_steps)} keyframes are too many: at most {limits.keyframes_count}")
         for name in ("steps", "video_steps"):
             if getattr(self, name) > limits.steps:
                 raise UserError(f"{getattr(self, name)} steps of denoising are too many: at most {limits.steps}")
-        for height, width in [(self.height, self.width), *(bucket for bucket in self.buckets if len(bucket) == 2)]:
+        buckets = self.buckets or []
+        for height, width in [(self.height or 1, self.width or 1), *(each for each in buckets if len(each) == 2)]:
             if height * width > limits.keyframe_pixels:
                 side = math.isqrt(limits.keyframe_pixels)
                 raise UserError(f"{width}x{height} is too large: at most as many pixels as {side}x{side}")
-        if len(self.buckets) > 64:
+        if len(buckets) > 64:
             raise UserError("at most 64 sizes of the film can be listed")
         for name in ("prompt", "negative_prompt", "video_prompt", "video_negative_prompt"):
             if len(getattr(self, name) or "") > limits.prompt_characters:
@@ -125,7 +151,7 @@ class RunSettings:
 
 
 # Ours → where `infer.py` has it.
-_FIELDS: dict[str, tuple[str, str]] = {
+FIELDS: dict[str, tuple[str, str]] = {
     "memory": ("runtime", "memory"),
     "general_threshold": ("tags", "general_threshold"),
     "character_threshold": ("tags", "character_threshold"),
@@ -151,6 +177,10 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "attention_window": ("video", "attention_window"),
     "buckets": ("video", "buckets"),
 }
+
+
+_VIDEO_FIELDS = {"video_scheduler", *(ours for ours, (group, _) in FIELDS.items() if group == "video")}
+_NEITHER = {"memory"}  # changes no film by more than rounding
 
 
 @functools.cache

@@ -36,7 +36,7 @@ class KeyframeState:
 
     Attributes:
         id: stays the same while the keyframe is moved; another after it was made anew.
-        operation_step: 0 (finished) … 999 (first stroke); None for an upload and for the blank canvas.
+        operation_step: 0 (finished) … 999 (first stroke); None at both ends; an upload keeps that of its place.
         seed: of its noise; None where none was drawn.
         path: its PNG file, lossless; None while it is being made.
         preview_path: a JPEG of what it is becoming, newest; None before the first and after the last.
@@ -77,6 +77,9 @@ class Status:
         pairs_done: for each pair of neighbouring keyframes, finished … blank, whether its frames are there.
         frames: of the film, those that can be looked at now; `Studio.frame` gives them.
         frames_total: of the whole film; 0 where that is not known yet.
+        edited: whether the keyframes are no longer as the command line would make them with these settings.
+        settings_dirty: whether the settings are other ones than the keyframes were made with.
+        size: (width, height) of the keyframes, as it is or would be.
         revision: grows with every change; equal revisions, equal status but for time.
     """
 
@@ -99,6 +102,9 @@ class Status:
     frames_total: int = 0
     has_film: bool = False
     kept: bool = False
+    edited: bool = False
+    settings_dirty: bool = False
+    size: tuple[int, int] | None = None
     revision: int = 0
 
     @property
@@ -124,4 +130,5 @@ class RunSummary:
     keyframes: int
     frames: int
     thumbnail: Path
+    prompt: str | None
     settings: RunSettings

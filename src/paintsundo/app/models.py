@@ -1,0 +1,320 @@
+"""Which models can be chosen, and those that are loaded."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import gc
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paintsundo.app.options import AppOptions
+from paintsundo.app.run_settings import RunSettings
+from paintsundo.app.state import ModelChoice
+from paintsundo.checkpoints.fingerprint import file_hash, folder_hashes
+from paintsundo.checkpoints.layout import component_configs
+from paintsundo.checkpoints.noise import trained_stage
+from paintsundo.checkpoints.sources import REQUIRED_FILES, missing_files, resolve
+from paintsundo.errors import UserError
+from paintsundo.pipelines.model_set import ModelSet
+from paintsundo.pipelines.options import InferOptions
+from paintsundo.pipelines.sizes import keyframe_multiple, video_multiple
+from paintsundo.settings import as_schema, compose, config_directory
+
+if TYPE_CHECKING:
+    from paintsundo.conditioning.tagger import Tagger
+    from paintsundo.pipelines.film import PaintsUndoPipeline
+
+_KINDS = ("single_frame", "multi_frame", "tagger")
+_UNKNOWN_MULTIPLES = (64, 64)
+_LONGEST = 3.0  # times the shorter side, of keyframes that follow the picture's shape
+_SET_LATER = {"input", "output", "prompt", "overwrite", "keyframes", "video", "tags"}
+
+
+class Models:
+    """The choices, what each would make `infer.py` do, and one loaded pipeline for each device."""
+
+    def __init__(self, options: AppOptions) -> None:
+        self.options = options
+        self._loaded: dict[str, tuple[dict[str, Any], PaintsUndoPipeline]] = {}
+        self._taggers: dict[str, Tagger] = {}
+        self._lock = threading.Lock()
+
+    # What can be chosen
+
+    def names(self) -> list[str]:
+        """Names for `RunSettings.model`, the server's own first."""
+        groups = sorted(file.stem for file in (config_directory() / "models").glob("*.yaml"))
+        own = self.options.models.name
+        folders = [name for name in self._folders() if name not in (own, *groups)]
+        return [own, *(name for name in groups if name != own), *folders]
+
+    def _folders(self) -> dict[str, Path]:
+        if self.options.choices.models is None:
+            return {}
+        folders = (folder for folder in sorted(Path(self.options.choices.models).iterdir()) if folder.is_dir())
+        return {f.name: f for f in folders if (f / "single_frame").is_dir() and (f / "multi_frame").is_dir()}
+
+    def loras(self) -> list[str]:
+        """Names for `RunSettings.lora`."""
+        if self.options.choices.loras is None:
+            return []
+        return sorted(file.stem for file in Path(self.options.choices.loras).glob("*.safetensors") if file.is_file())
+
+    def base(self, name: str, lora: str | None = None) -> InferOptions:
+        """What the command line of `infer.py` gives for this choice.
+
+        Raises:
+            UserError: there is no such model or adapter.
+        """
+        if name not in self.names():
+            raise UserError(f"there is no model {name[:60]!r}: choose from {', '.join(self.names())}")
+        if name == self.options.models.name:
+            options = copy.deepcopy(self.options.infer())
+        elif name in self._folders():
+            options = copy.deepcopy(_group("official"))
+            folder = self._folders()[name]
+            options.models.name = name
+            options.models.single_frame = options.models.multi_frame = str(folder)
+            options.models.tagger = str(folder) if (folder / "tagger").is_dir() else self.options.models.tagger
+        else:
+            options = copy.deepcopy(_group(name))
+        if name != self.options.models.name:
+            options.runtime = copy.deepcopy(self.options.runtime)
+        options.runtime.progress = False
+        if lora is not None:
+            if lora not in self.loras():
+                raise UserError(f"there is no LoRA {lora[:60]!r}: choose from {', '.join(self.loras()) or 'none'}")
+            options.models.lora = str(Path(str(self.options.choices.loras)) / f"{lora}.safetensors")
+        return options
+
+    def defaults(self, name: str) -> RunSettings:
+        """What suits a model."""
+        return RunSettings.of(self.base(name), name)
+
+    def choices(self) -> list[ModelChoice]:
+        """All models, with what hinders them."""
+        return [self._choice(name) for name in self.names()]
+
+    def _choice(self, name: str) -> ModelChoice:
+        labels = {"bundled": "Small models that come with the package", "official": "The published models"}
+        lacking = self.lacking(self.base(name))
+        label = labels.get(name, name)
+        if not lacking:
+            return ModelChoice(name, label, available=True)
+        if self.options.choices.download and all(_is_hub_id(source) for _, source in lacking):
+            what = ", ".join(dict.fromkeys(source for _, source in lacking))
+            return ModelChoice(name, label, available=True, message=f"{what} will be fetched from the hub at first use")
+        what = ", ".join(f"{kind.replace('_', '-')} model {source}" for kind, source in lacking)
+        return ModelChoice(name, label, available=False, message=f"not on this machine: {what}")
+
+    def lacking(self, options: InferOptions) -> list[tuple[str, str]]:
+        """(kind, source) of what is not on this machine."""
+        return [(kind, source) for kind in _KINDS if not _is_here(source := getattr(options.models, kind), kind)]
+
+    def check(self, options: InferOptions) -> None:
+        """Raise UserError where these models are not here, or cannot be used like this.
+
+        What must be fetched first is checked when it is.
+        """
+        lacking = self.lacking(options)
+        if not lacking:
+            ModelSet(options)
+        elif not (self.options.choices.download and all(_is_hub_id(source) for _, source in lacking)):
+            kind, source = lacking[0]
+            raise UserError(
+                f"the {kind.replace('_', '-')} model {source} is not on this machine: choose another model, "
+                "or fetch it first"
+            )
+
+    def multiples(self, name: str) -> tuple[int, int]:
+        """Sides of keyframes, and of the film, are multiples of these; (64, 64) where the models are not here."""
+        options = self.base(name)
+        try:
+            if any(kind != "tagger" for kind, _ in self.lacking(options)):
+                return _UNKNOWN_MULTIPLES
+            single, multi = (
+                component_configs(resolve(getattr(options.models, kind), kind), kind) for kind in _KINDS[:2]
+            )
+        except UserError:
+            return _UNKNOWN_MULTIPLES
+        return keyframe_multiple(single["vae"]), video_multiple(multi["vae"], multi["unet"])
+
+    def resolved(self, settings: RunSettings, picture: tuple[int, int]) -> RunSettings:
+        """Settings with the sizes that are left to the picture's shape; `picture`: (width, height)."""
+        if settings.resolved:
+            return settings
+        own = self.defaults(settings.model)
+        keyframe, video = self.multiples(settings.model)
+        changed: dict[str, Any] = {}
+        width, height = settings.width, settings.height
+        if width is None or height is None:
+            width, height = shaped(picture, int(own.width or 1) * int(own.height or 1), keyframe)
+            changed |= {"width": width, "height": height}
+        if settings.buckets is None:
+            buckets = own.buckets or []
+            if len(buckets) == 1:
+                # A film of another shape than its keyframes would lose what is at their edges.
+                film_width, film_height = shaped((width, height), buckets[0][0] * buckets[0][1], video)
+                buckets = [[film_height, film_width]]
+            changed["buckets"] = buckets
+        return dataclasses.replace(settings, **changed)
+
+    # What is loaded
+
+    def tagger(self, options: InferOptions) -> Tagger:
+        """A tagger, loaded once; can be used by several threads."""
+        from paintsundo.checkpoints import load_tagger
+
+        source = options.models.tagger
+        with self._lock:
+            if source not in self._taggers:
+                self._taggers[source] = load_tagger(source)
+            return self._taggers[source]
+
+    def pipeline(self, options: InferOptions, folders: Mapping[str, Path]) -> PaintsUndoPipeline:
+        """The loaded pipeline set up for these options; another one on the same device is dropped first.
+
+        To be used by one thread a device.
+        """
+        from paintsundo.diffusion import build_scheduler
+        from paintsundo.pipelines.film import PaintsUndoPipeline
+
+        device = options.runtime.device
+        # All that `from_pretrained` builds in; the rest is set below.
+        key = {name: value for name, value in asdict(options).items() if name not in _SET_LATER}
+        key["patch_positions"] = options.video.patch_positions
+        known, pipe = self._loaded.get(device, (None, None))
+        if pipe is None or known != key:
+            pipe = None
+            self._loaded.pop(device, None)
+            _empty_caches()
+            sources = {kind: folders.get(kind) or resolve(getattr(options.models, kind), kind) for kind in _KINDS}
+            pipe = PaintsUndoPipeline.from_pretrained(**sources, options=options)
+            pipe.set_progress_bar_config(disable=True)
+            self._loaded[device] = key, pipe
+        for stage, kind in (("keyframe", "single_frame"), ("video", "multi_frame")):
+            chosen = options.keyframes if stage == "keyframe" else options.video
+            source = folders.get(kind) or resolve(getattr(options.models, kind), kind)
+            trained = chosen.noise_schedule.applied_to(trained_stage(source, kind))
+            setattr(pipe, f"{stage}_scheduler", build_scheduler(chosen.scheduler, trained))
+            setattr(pipe, f"{stage}_options", chosen)
+        pipe.tag_options = options.tags
+        return pipe
+
+    def model_set(self, options: InferOptions) -> SharedModelSet:
+        """The models of one run. Raises UserError where they cannot be used."""
+        return SharedModelSet(options, self)
+
+
+class SharedModelSet(ModelSet):
+    """A command's models, whose hashes and pipeline outlive the command."""
+
+    def __init__(self, options: InferOptions, shelf: Models) -> None:
+        super().__init__(options)
+        self._shelf = shelf
+        self._ready: Any = None
+        self.watched: Callable[[PaintsUndoPipeline], Any] = lambda pipe: pipe
+
+    @property
+    def hashes(self) -> dict[str, Any]:
+        found: dict[str, Any] = {part: _hashes(folder) for part, folder in self.folders.items()}
+        if self.options.models.lora is not None:
+            found["lora"] = {"file": _file_hash(Path(self.options.models.lora))}
+        return found
+
+    @property
+    def loaded(self) -> bool:
+        return self._ready is not None
+
+    @property
+    def pipe(self) -> Any:
+        """The loaded pipeline, as `watched` hands it on."""
+        if self._ready is None:
+            self._ready = self.watched(self._shelf.pipeline(self.options, self.folders))
+        return self._ready
+
+
+def shaped(picture: tuple[int, int], pixels: int, multiple: int) -> tuple[int, int]:
+    """(width, height), multiples of `multiple`, of a picture's shape and with at most about so many pixels."""
+    width, height = picture
+    # A picture ten times as long as high would leave too few pixels on its shorter side.
+    shape = min(max(width / height, 1 / _LONGEST), _LONGEST)
+    best = (multiple, multiple)
+    least = math.inf
+    for columns in range(1, max(2, int(math.sqrt(pixels * _LONGEST) / multiple) + 2)):
+        for rows in {max(1, round(columns / shape) + step) for step in (-1, 0, 1)}:
+            area = columns * rows * multiple**2
+            if area > pixels * 1.1:
+                continue
+            off = abs(math.log(columns / rows / shape)) + 0.5 * abs(math.log(area / pixels))
+            if off < least:
+                least, best = off, (columns * multiple, rows * multiple)
+    return best
+
+
+@functools.cache
+def _group(name: str) -> InferOptions:
+    return as_schema(compose("infer", [f"models={name}"]), InferOptions)
+
+
+def _is_here(source: str, kind: str) -> bool:
+    if source == "bundled" or Path(source).exists():
+        try:
+            resolve(source, kind)
+        except UserError:
+            return False
+        return True
+    if not _is_hub_id(source):
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(source, name) for name in REQUIRED_FILES[kind]]
+    return all(isinstance(file, str) for file in found) and _has_weights(str(found[0]), kind)
+
+
+def _has_weights(file: str, kind: str) -> bool:
+    # An interrupted download leaves the small files of a checkpoint without its weights.
+    folder = Path(file).parents[REQUIRED_FILES[kind][0].count("/")]
+    if missing_files(folder, kind):
+        return False
+    networks = {Path(name).parent for name in REQUIRED_FILES[kind] if name.endswith("/config.json")}
+    return all(any((folder / network).glob("*.safetensors")) for network in networks)
+
+
+def _is_hub_id(source: str) -> bool:
+    return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not Path(source).exists()
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in (*folder.glob("*"), *folder.glob("*/*")) if file.is_file())
+    state = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return dict(_hashes_of(folder, state))
+
+
+@functools.lru_cache(maxsize=64)
+def _hashes_of(folder: Path, state: tuple[Any, ...]) -> dict[str, str]:
+    # Read again only where a file changed: gigabytes take their time.
+    return folder_hashes(folder)
+
+
+def _file_hash(file: Path) -> str:
+    return _file_hash_of(file, file.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _file_hash_of(file: Path, changed: int) -> str:
+    return file_hash(file)
+
+
+def _empty_caches() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
