@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from paintsundo.errors import UserError
 
+
+class NotThere(UserError):
+    """What was asked for does not exist, or is another visitor's."""
+
+
+class Crowded(UserError):
+    """It would be possible later."""
+
+
 INSIDE = "Something went wrong inside the server; its log says what."
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from PIL import Image
 
+from paintsundo.app.faults import NotThere
 from paintsundo.app.options import LimitOptions, RunsOptions
 from paintsundo.app.record import FILE, PictureFile, Record
 from paintsundo.app.run import Run
@@ -138,11 +139,11 @@ class RunStore:
         """A visitor's run.
 
         Raises:
-            UserError: there is none of this name, or it is another's, which is told in the same words.
+            NotThere: there is none of this name, or it is another's, which is told in the same words.
         """
         run = self._runs.get(run_id) if _ID.fullmatch(str(run_id)) else None
         if run is None or run.user != user or run.live.deleted:
-            raise UserError("this run does not exist, or not any more")
+            raise NotThere("this run does not exist, or not any more")
         return run
 
     def runs(self, user: str) -> list[Run]:

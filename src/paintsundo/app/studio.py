@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from paintsundo.app.faults import known, sentence
+from paintsundo.app.faults import NotThere, known, sentence
 from paintsundo.app.models import Models
 from paintsundo.app.options import AppOptions
 from paintsundo.app.record import Keyframe, Task
@@ -117,7 +117,7 @@ class Studio:
         for file in self.examples():
             if file.name == name:
                 return file
-        raise UserError("there is no such example")
+        raise NotThere("there is no such example")
 
     # Before a run
 
@@ -437,7 +437,7 @@ class Studio:
         """A frame of the film, 0 (blank) … ; PNG, or while the film is made a JPEG preview."""
         found = self.store.open(user, run_id).frame_files().get(index)
         if found is None:
-            raise UserError(f"there is no frame {index} yet")
+            raise NotThere(f"there is no frame {index} yet")
         return found
 
     def frame_numbers(self, user: str, run_id: str) -> list[int]:
@@ -493,7 +493,7 @@ class Studio:
         with run.lock:
             making_single = run.record.task is not None and run.record.task.kind == "keyframe"
             if run.live.deleted:
-                raise UserError("this run does not exist, or not any more")
+                raise NotThere("this run does not exist, or not any more")
             if run.busy and not (single and making_single and not run.live.cancel.is_set()):
                 raise UserError("this run is at work: wait for it, or cancel it first")
             if not run.busy:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
+from paintsundo.app.faults import Crowded
 from paintsundo.app.options import LimitOptions
 from paintsundo.app.run import Run
 from paintsundo.errors import UserError
@@ -50,14 +51,14 @@ class Queue:
         """
         with self._changed:
             if self._closed:
-                raise UserError("the server is about to stop: try again in a moment")
+                raise Crowded("the server is about to stop: try again in a moment")
             if run.id in self._running or any(run in line for line in self._lines.values()):
                 raise UserError("this run is at work already")
             own = self._lines.get(run.user, ())
             if len(own) >= self._limits.queue_per_user:
-                raise UserError(f"{len(own)} of your runs wait already, which is as many as may: wait for one of them")
+                raise Crowded(f"{len(own)} of your runs wait already, which is as many as may: wait for one of them")
             if sum(map(len, self._lines.values())) >= self._limits.queue_total:
-                raise UserError("too many people are waiting just now: try again in a few minutes")
+                raise Crowded("too many people are waiting just now: try again in a few minutes")
             self._lines.setdefault(run.user, deque()).append(run)
             self._changed.notify_all()
 

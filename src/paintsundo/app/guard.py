@@ -1,0 +1,241 @@
+"""What every request passes first: who asks, from where, for what, with how much."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import re
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from paintsundo.app.faults import INSIDE
+from paintsundo.app.options import AppOptions
+from paintsundo.app.visitors import COOKIE, PASS_COOKIE, RateLimit, Visitors
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+LOGIN = "/login"
+_JSON_BYTES = 6 * 2**20
+_YEAR = 365 * 86400
+
+# What the interface and `gradio_client` need of Gradio. Its uploads, its files and its proxy are not among them.
+_GRADIO = re.compile(
+    r"/|/config/?|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json|/pwa_icon(?:/\d+)?"
+    r"|/(?:assets|static|svelte)/.*"
+    r"|/gradio_api/(?:info/?|startup-events|theme\.css|app_id/?|heartbeat/\w+|queue/(?:join|data)|cancel|reset/?"
+    r"|call/(?:v2/)?\w+(?:/\w+)?)"
+)
+_OURS = re.compile(r"/(?:api/v1|ui|files)/.*|/api|/login")
+_NO_VISITOR = re.compile(r"/(?:ui|assets|static|svelte)/.*|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json")
+_BEFORE_LOGIN = re.compile(r"/login|/ui/icon\.svg|/favicon\.ico|/robots\.txt")
+# Reading these is work.
+_COSTLY = re.compile(r"/api/v1/runs/\w+/(?:export/\w+|curves)")
+
+_PAGE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+_FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Refused(Exception):
+    """A request that goes no further.
+
+    Attributes:
+        status: of HTTP.
+        sentence: what the visitor is told.
+        reason: what the log says.
+    """
+
+    def __init__(self, status: int, sentence: str, reason: str = "") -> None:
+        super().__init__(sentence)
+        self.status, self.sentence, self.reason = status, sentence, reason or sentence
+
+
+class Guard:
+    """ASGI middleware: sets `request.state.user`, and answers what is refused itself."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], options: AppOptions, visitors: Visitors) -> None:
+        self._app = app
+        self._visitors = visitors
+        limits = options.limits
+        self._upload_bytes = int(limits.picture_mib * 2**20) + 2**16
+        self._requests = RateLimit(limits.requests_per_minute)
+        self._from_address = RateLimit(5 * limits.requests_per_minute)
+        self._new_visitors = RateLimit(limits.new_users_per_minute)
+        self._names = {"localhost", options.server.host.lower(), *(name.lower() for name in options.server.hosts)}
+        if not options.local:
+            self._names.add(socket.gethostname().lower())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = _Request(scope)
+        began = False
+        cookies: list[str] = []
+
+        async def answer(message: Message) -> None:
+            nonlocal began
+            if message["type"] == "http.response.start":
+                began = True
+                message["headers"] = _secured(message.get("headers", []), request.path, cookies)
+            await send(message)
+
+        try:
+            user = self._checked(request, cookies)
+            scope.setdefault("state", {})["user"] = user
+            await self._app(scope, self._bounded(request, receive), answer)
+        except Refused as refusal:
+            log.warning(
+                "refused %s %r from %s: %s", request.method, request.path[:200], request.address, refusal.reason[:300]
+            )
+            if began:
+                raise
+            await _tell(refusal, request, answer)
+        except Exception:
+            log.exception("%s %r failed", request.method, request.path[:200])
+            if not began:
+                await _tell(Refused(500, INSIDE), request, answer)
+
+    def _checked(self, request: _Request, cookies: list[str]) -> str | None:
+        """The visitor, if the request may go on; a new one's cookie is put into `cookies`."""
+        self._check_place(request)
+        changes = request.method not in SAFE
+        if changes:
+            self._check_origin(request)
+        token = request.cookies.get(COOKIE)
+        user = self._visitors.user(token)
+        if user is None and not _NO_VISITOR.fullmatch(request.path):
+            if not self._new_visitors.allows(request.address):
+                raise Refused(429, "Too many new visitors come from your address: try again in a minute.")
+            token = self._visitors.new_token()
+            user = self._visitors.user(token)
+            cookies.append(_cookie(COOKIE, token, request.secure))
+        enters = self._visitors.may_enter(user, request.cookies.get(PASS_COOKIE))
+        if not enters and not _BEFORE_LOGIN.fullmatch(request.path):
+            raise Refused(401, "This server asks for a password: open the page and give it.", "no password")
+        if (changes or _COSTLY.fullmatch(request.path)) and not (
+            self._from_address.allows(request.address) and self._requests.allows(user or request.address)
+        ):
+            raise Refused(429, "You ask for too much at once: wait a moment.", "too many requests")
+        return user
+
+    def _check_place(self, request: _Request) -> None:
+        if not self._known_host(request.host):
+            # Another site's name that leads here would let that site read what this one shows.
+            raise Refused(421, "This server does not go by that name.", f"host {request.host!r}")
+        segments = re.split(r"[/\\]", request.path)
+        if ".." in segments or "\\" in request.path or "\0" in request.path or "//" in request.path:
+            raise Refused(404, "There is nothing here.", "path outside its folder")
+        if not (_OURS.fullmatch(request.path) or _GRADIO.fullmatch(request.path)):
+            raise Refused(404, "There is nothing here.", "not offered")
+
+    def _known_host(self, host: str) -> bool:
+        name = urlsplit(f"//{host}").hostname if host else None
+        if name is None:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._names
+        return True  # an address is no name that could be made to lead elsewhere
+
+    def _check_origin(self, request: _Request) -> None:
+        site = request.headers.get("sec-fetch-site")
+        origin = request.headers.get("origin")
+        if site not in (None, "same-origin", "none"):
+            raise Refused(403, "This comes from another site.", f"sent from {site}")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise Refused(403, "This comes from another site.", f"origin {origin!r}")
+
+    def _bounded(self, request: _Request, receive: Receive) -> Receive:
+        """`receive` that gives up where a body is larger than any upload may be."""
+        most = self._upload_bytes if request.path.startswith("/api/v1/runs") else _JSON_BYTES
+        sentence = f"This is larger than {most / 2**20:.0f} MiB, which is as much as can be sent."
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > most:
+            raise Refused(413, sentence, f"{length[:30]} bytes")
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > most:
+                raise Refused(413, sentence, f"more than {most} bytes")
+            return message
+
+        return bounded
+
+
+class _Request:
+    """What is asked of a request here."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.address: str = (scope.get("client") or ("unknown", 0))[0]
+        self.secure: bool = scope.get("scheme") == "https"
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.host = self.headers.get("host", "")
+        self.page = "text/html" in self.headers.get("accept", "")
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        try:
+            return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
+        except CookieError:
+            return {}
+
+
+def _cookie(name: str, value: str, secure: bool) -> str:
+    return f"{name}={value}; Path=/; Max-Age={_YEAR}; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+
+
+def pass_cookie(value: str, secure: bool) -> str:
+    """The `Set-Cookie` of who gave the password."""
+    return _cookie(PASS_COOKIE, value, secure)
+
+
+def _secured(headers: Any, path: str, cookies: list[str]) -> list[tuple[bytes, bytes]]:
+    ours = {**_HEADERS, "content-security-policy": _FILE_POLICY if path.startswith("/files/") else _PAGE_POLICY}
+    dropped = (*ours, "access-control-allow-origin", "access-control-allow-credentials", "server")
+    kept = [(name, value) for name, value in headers if name.decode("latin-1").lower() not in dropped]
+    kept += [(name.encode(), value.encode()) for name, value in ours.items()]
+    return kept + [(b"set-cookie", cookie.encode()) for cookie in cookies]
+
+
+async def _tell(refusal: Refused, request: _Request, send: Send) -> None:
+    headers = [(b"cache-control", b"no-store")]
+    if refusal.status == 401 and request.page and request.method in SAFE:
+        status, body = 303, b""
+        headers.append((b"location", LOGIN.encode()))
+    else:
+        status, body = refusal.status, json.dumps({"error": refusal.sentence}).encode()
+        headers.append((b"content-type", b"application/json"))
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
