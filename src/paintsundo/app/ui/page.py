@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from paintsundo.app.ui.early import EarlyHead
 from paintsundo.app.ui.theme import theme
 
 if TYPE_CHECKING:
     import gradio as gr
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Response
 
     from paintsundo.app.studio import Studio
 
@@ -31,10 +33,10 @@ def build(studio: Studio) -> gr.Blocks:
 
 def head() -> str:
     """What the page's <head> needs beside Gradio's own: styles and the script, from this server alone."""
-    version = assets_version()
-    styles = "".join(f'<link rel="stylesheet" href="{ASSETS_PATH}/{name}?{version}">' for name in STYLES)
-    modules = "".join(f'<link rel="modulepreload" href="{ASSETS_PATH}/{file.name}">' for file in scripts())
-    return f'{styles}{modules}<script type="module" src="{ASSETS_PATH}/{SCRIPT}"></script>'
+    folder = assets_path()
+    styles = "".join(f'<link rel="stylesheet" href="{folder}/{name}">' for name in STYLES)
+    modules = "".join(f'<link rel="modulepreload" href="{folder}/{file.name}">' for file in scripts())
+    return f'{styles}{modules}<script type="module" src="{folder}/{SCRIPT}"></script>'
 
 
 def scripts() -> list[Path]:
@@ -42,26 +44,33 @@ def scripts() -> list[Path]:
     return sorted(ASSETS.glob("*.js"))
 
 
-def assets_version() -> str:
-    """Changes with every asset, so that no browser shows an old page after an update."""
+@functools.cache
+def assets_path() -> str:
+    """Where the server gives the assets; another for every version of them, so that no browser shows an old page."""
     digest = hashlib.sha256()
     for file in sorted(ASSETS.iterdir()):
         if file.is_file():
             digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
+    return f"{ASSETS_PATH}/{digest.hexdigest()[:12]}"
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Put the assets at /ui and the page at /; returns the server. To be called after all other routes are there."""
     import gradio as gr
     from fastapi.staticfiles import StaticFiles
+    from starlette.routing import Mount
 
-    app.mount(ASSETS_PATH, StaticFiles(directory=ASSETS))
-    return gr.mount_gradio_app(
+    class Lasting(StaticFiles):
+        def file_response(self, *args: Any, **kwargs: Any) -> Response:
+            response = super().file_response(*args, **kwargs)
+            response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            return response
+
+    app.mount(assets_path(), Lasting(directory=ASSETS))
+    gr.mount_gradio_app(
         app,
         build(studio),
         path="/",
-        head=head(),
         theme=theme(),
         footer_links=[],
         show_error=False,
@@ -69,3 +78,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         enable_monitoring=False,
         favicon_path=str(ASSETS / "icon.svg"),
     )
+    gradio = app.routes[-1]
+    assert isinstance(gradio, Mount)
+    gradio.app = EarlyHead(gradio.app, head())
+    return app

@@ -1,6 +1,6 @@
 // The server's REST service, as the page uses it. Whatever goes wrong is an Error with one sentence.
 
-const ROOT = new URL("../api/v1/", import.meta.url);
+const ROOT = new URL("../../api/v1/", import.meta.url);
 
 async function call(method, path, body, type) {
   const request = { method, headers: {}, credentials: "same-origin" };

@@ -73,6 +73,7 @@ export function filmView(store) {
       url,
       steps,
       pieces: plan.pieces,
+      standIns: plan.places.filter(([, keyframe]) => keyframe.url).map(([frame, keyframe]) => [frame, keyframe.url]),
       places: plan.places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]),
     });
     if (comparing) comparison.update(states(plan, url, film.frame));

@@ -27,13 +27,5 @@ export function fitSentence(picture, frame, fit) {
     : `${percent} % of the ${side} is cut off.`;
 }
 
-/** The size of a picture's shape with about as many pixels as another, both sides multiples of `multiple`. */
-export function sizeOfShape(picture, pixels, multiple) {
-  const ratio = Math.sqrt(picture.width / picture.height);
-  const side = Math.sqrt(pixels);
-  const snap = (value) => Math.max(1, Math.round(value / multiple)) * multiple;
-  return { width: snap(side * ratio), height: snap(side / ratio) };
-}
-
 /** "256 × 320" */
 export const sizeText = ({ width, height }) => `${width} × ${height}`;

@@ -16,7 +16,8 @@ export const pictureOf = (keyframe) => keyframe.url ?? keyframe.preview_url ?? n
 export function keyframesView(store) {
   const view = { selected: null, mode: "look" };
   const big = h("img", { alt: "", draggable: "false" });
-  const waiting = h("p.stage-words");
+  const waiting = h("p.stage-words", {}, "Waiting for the first strokes…");
+  const words = h("p.plan-words", {}, "Drag the marks to where keyframes should be drawn.");
   const look = h("figure.look", {}, big, waiting);
   const comparison = compare({ id: "pu-compare" });
   const mode = segments({
@@ -44,7 +45,7 @@ export function keyframesView(store) {
   const stage = h(
     "section.stage",
     { "aria-label": "Keyframes" },
-    h("div.stage-head", {}, mode.element, tools.element),
+    h("div.stage-head", {}, words, mode.element, tools.element),
     h("div.stage-room", {}, look, comparison.element, candidates.element),
     progress.element,
     cards,
@@ -82,8 +83,8 @@ export function keyframesView(store) {
     set(big, { src: url, alt: current ? nameOf(current) : "Your picture" });
     show(big, Boolean(url));
     look.classList.toggle("unfinished", Boolean(current) && !current.done);
-    tell(waiting, current && !url ? "Waiting for the first strokes…" : all.length ? "" : "Drag the marks to where keyframes should be drawn.");
-    show(waiting, Boolean(waiting.textContent));
+    show(waiting, Boolean(current) && !url);
+    show(words, all.length === 0 && !sideBySide);
     tools.update(all.length && !sideBySide ? current : null);
 
     show(cards, all.length > 0 && !sideBySide);
@@ -183,7 +184,7 @@ function selectedTools(store) {
   const own = seed({ id: "pu-keyframe-seed", label: "Seed of this keyframe", change: (next) => (value = next) });
   const redraw = button({ id: "pu-redraw", text: "Redraw", icon: "again", action: () => actions.redraw(store, keyframe.index, value) });
   const name = h("h2.selected-name");
-  const element = h("div.selected", {}, name, h("div.selected-tools", {}, own.element, redraw.element));
+  const element = h("div.chosen-keyframe", {}, name, h("div.selected-tools", {}, own.element, redraw.element));
   let shown = null;
   return {
     element,
@@ -253,6 +254,7 @@ function keyframesPanel(store) {
     draw.element.classList.toggle("primary", !ready);
     const absent = missing();
     addOne.update({ visible: ready && absent.length > 0 && absent.length < settings.operation_steps.length, text: `Draw only step ${absent[0]}` });
+    draw.element.hidden = busy;
     next.update({ visible: ready });
   }
   return { element, update };

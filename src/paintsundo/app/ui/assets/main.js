@@ -98,9 +98,9 @@ async function restore(store) {
   } else if (location.hash === "#runs") store.go("runs");
 }
 
-async function start(host) {
+async function start() {
   const store = new Store();
-  host.replaceChildren(build(store));
+  settle(build(store));
   performance.mark("paintsundo-painted");
   document.addEventListener("visibilitychange", () => document.hidden || store.watch(0));
   for (;;) {
@@ -118,20 +118,23 @@ async function start(host) {
   performance.mark("paintsundo-ready");
 }
 
-// Gradio makes the host's place; whoever comes first waits for the other.
-function whenHosted(take) {
-  const host = document.getElementById("paintsundo");
-  if (host) {
-    take(host);
-    return;
-  }
-  const observer = new MutationObserver(() => {
-    const found = document.getElementById("paintsundo");
-    if (!found) return;
-    observer.disconnect();
-    take(found);
-  });
-  observer.observe(document.documentElement, { childList: true, subtree: true });
+// Gradio makes the page's place in a while. Until then the page stands before it, so that nobody waits.
+function settle(page) {
+  const move = () => {
+    const host = document.getElementById("paintsundo");
+    if (!host) return false;
+    const focused = document.activeElement;
+    if (host.moveBefore) host.moveBefore(page, null);
+    else host.append(page);
+    focused?.focus?.({ preventScroll: true });
+    document.documentElement.classList.remove("early");
+    return true;
+  };
+  if (move()) return;
+  document.documentElement.classList.add("early");
+  document.body.prepend(page);
+  const observer = new MutationObserver(() => move() && observer.disconnect());
+  observer.observe(document.body, { childList: true, subtree: true });
 }
 
-whenHosted(start);
+start();

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { iconButton } from "./fields.js";
 
-const NEWS_MS = 5000;
+const NEWS_MS = 4000;
 
 export function notices(store) {
   const troubles = h("div.notice-list", { id: "pu-error", role: "alert" });

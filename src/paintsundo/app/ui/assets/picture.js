@@ -5,7 +5,7 @@ import { chips } from "./chips.js";
 import { crop } from "./crop.js";
 import { arrange, h, show, tell } from "./dom.js";
 import { button, details, number, segments, select, slider, text } from "./fields.js";
-import { fitSentence, sizeOfShape, sizeText } from "./geometry.js";
+import { fitSentence, sizeText } from "./geometry.js";
 import { icon } from "./icons.js";
 import { modelFields } from "./models.js";
 import { pictureFrom } from "./uploads.js";
@@ -29,13 +29,23 @@ export function pictureView(store) {
       empty.update();
       panel.update();
       if (!run) return;
-      const frame = { width: settings.width, height: settings.height };
+      const frame = frameOf(store);
       cropped.update(run.picture, frame, settings.fit);
       tell(sentence, fitSentence(run.picture, frame, settings.fit));
       other.update({ disabled: store.busy });
     },
   };
 }
+
+/** The frame's size: what is set, or what the server makes of the picture's shape. */
+function frameOf({ settings, status, run }) {
+  if (settings.width && settings.height) return { width: settings.width, height: settings.height };
+  const [width, height] = status.size ?? [run.picture.width, run.picture.height];
+  return { width, height };
+}
+
+// The picture's own shape, in keyframes and film.
+const OWN_SHAPE = { width: null, height: null, buckets: null };
 
 /** Give a picture to the server, then read its words. */
 export async function begin(store, make) {
@@ -44,7 +54,10 @@ export async function begin(store, make) {
   const run = await store.act(make);
   store.opening = false;
   store.changed();
-  if (run) await readWords(store);
+  if (!run) return;
+  store.ownSize = false;
+  store.change(OWN_SHAPE);
+  await readWords(store);
 }
 
 async function readWords(store) {
@@ -116,8 +129,8 @@ function picturePanel(store) {
     change: change("fit"),
   });
   const size = select({ id: "pu-size", label: "Size", change: (value) => pickSize(store, value) });
-  const width = number({ id: "pu-width", label: "Width", min: 8, step: 1, change: change("width") });
-  const height = number({ id: "pu-height", label: "Height", min: 8, step: 1, change: change("height") });
+  const width = number({ id: "pu-width", label: "Width", min: 8, change: change("width") });
+  const height = number({ id: "pu-height", label: "Height", min: 8, change: change("height") });
   const own = h("div.pair", {}, width.element, height.element);
   const models = modelFields(store);
   const next = button({ id: "pu-next", kind: "primary", text: "To the keyframes", icon: "forward", action: () => store.go("keyframes") });
@@ -161,32 +174,29 @@ function picturePanel(store) {
 
 const percent = (value) => `${Math.round(100 * value)} %`;
 
-function sizes(store) {
-  const { run, about, model } = store;
-  const usual = model?.settings ?? about?.defaults;
-  if (!run || !usual) return null;
-  return {
-    shape: sizeOfShape(run.picture, usual.width * usual.height, about.size_multiple ?? 8),
-    model: { width: usual.width, height: usual.height },
-  };
-}
-
 function sizeChoice(store) {
-  const known = sizes(store);
-  if (!known) return { current: "shape", choices: [["shape", "As the picture"]] };
-  const { width, height } = store.settings;
-  const same = (size) => size.width === width && size.height === height;
-  const current = store.ownSize ? "own" : same(known.shape) ? "shape" : same(known.model) ? "model" : "own";
-  const choices = [
-    ["shape", `As the picture, ${sizeText(known.shape)}`],
-    ["model", `As the model's, ${sizeText(known.model)}`],
-    ["own", "My own"],
-  ];
-  return { current, choices };
+  const { run, settings, model } = store;
+  const own = { width: settings.width, height: settings.height };
+  const usual = model?.settings;
+  const same = usual?.width && usual.width === own.width && usual.height === own.height;
+  const current = store.ownSize ? "own" : own.width === null ? "shape" : same ? "model" : "own";
+  const shape = run && current === "shape" ? `, ${sizeText(frameOf(store))}` : "";
+  return {
+    current,
+    choices: [
+      ["shape", `As the picture${shape}`],
+      ...(usual?.width ? [["model", `As the model's, ${sizeText(usual)}`]] : []),
+      ["own", "My own"],
+    ],
+  };
 }
 
 function pickSize(store, value) {
   store.ownSize = value === "own";
-  if (value === "own") store.changed();
-  else store.change(sizes(store)[value]);
+  if (value === "shape") store.change(OWN_SHAPE);
+  else if (value === "own") store.change({ ...frameOf(store), buckets: null });
+  else {
+    const { width, height, buckets } = store.model.settings;
+    store.change({ width, height, buckets });
+  }
 }

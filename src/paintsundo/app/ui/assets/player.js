@@ -47,16 +47,16 @@ export function player({ id, looked = () => {} }) {
   let shown = -1;
   let ticking = 0;
   let before = 0;
+  let touched = false;
 
-  function image(index) {
-    const url = film.url(index);
+  function image(url) {
     let entry = images.get(url);
     if (!entry) {
       entry = { picture: new Image(), ready: false };
       entry.picture.decoding = "async";
       entry.picture.addEventListener("load", () => {
         entry.ready = true;
-        if (film && film.url(clock.frame) === url) draw();
+        if (film) draw();
       });
       entry.picture.addEventListener("error", () => images.delete(url));
       entry.picture.src = url;
@@ -66,25 +66,35 @@ export function player({ id, looked = () => {} }) {
     return entry;
   }
 
+  function paint(picture) {
+    if (canvas.width !== picture.naturalWidth || canvas.height !== picture.naturalHeight) {
+      canvas.width = picture.naturalWidth;
+      canvas.height = picture.naturalHeight;
+    }
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+  }
+
+  // Where nothing is painted yet: the nearest keyframe, faintly.
+  function standIn(frame) {
+    const [nearest] = [...(film.standIns ?? [])].sort((a, b) => Math.abs(a[0] - frame) - Math.abs(b[0] - frame));
+    if (!nearest) return;
+    const entry = image(nearest[1]);
+    if (entry.ready) paint(entry.picture);
+  }
+
   function draw() {
     if (!film) return;
     const frame = clock.frame;
     const there = film.available(frame);
     show(missing, !there);
     if (there) {
-      const { picture, ready } = image(frame);
-      if (ready) {
-        if (canvas.width !== picture.naturalWidth || canvas.height !== picture.naturalHeight) {
-          canvas.width = picture.naturalWidth;
-          canvas.height = picture.naturalHeight;
-        }
-        canvas.getContext("2d").drawImage(picture, 0, 0);
-      }
+      const { picture, ready } = image(film.url(frame));
+      if (ready) paint(picture);
       for (let ahead = 1; ahead <= AHEAD; ahead++) {
         const next = frame + ahead * clock.direction;
-        if (next >= 0 && next <= clock.last && film.available(next)) image(next);
+        if (next >= 0 && next <= clock.last && film.available(next)) image(film.url(next));
       }
-    }
+    } else standIn(frame);
     canvas.classList.toggle("dim", !there);
     if (Number(range.value) !== frame) range.value = frame;
     const operation = film.steps?.[frame];
@@ -119,18 +129,16 @@ export function player({ id, looked = () => {} }) {
       // The rest is not painted yet: wait at the edge rather than play emptiness.
       clock.position = position;
       clock.pause();
-    } else if (film && !image(clock.frame).ready) clock.position = position;
+    } else if (film && !image(film.url(clock.frame)).ready) clock.position = position;
     draw();
     ticking = clock.playing ? requestAnimationFrame(tick) : 0;
   }
 
   function start() {
+    touched = true;
     clock.play();
     // From an unpainted place, begin where there is something to see.
-    if (film && !film.available(clock.frame)) {
-      const frames = Array.from({ length: clock.last + 1 }, (_, index) => index).filter(film.available);
-      if (frames.length) clock.seek(clock.direction > 0 ? frames[0] : frames.at(-1));
-    }
+    if (film && !film.available(clock.frame)) clock.seek(firstThere(film, clock.direction) ?? clock.position);
     before = performance.now();
     if (clock.playing && !ticking) ticking = requestAnimationFrame(tick);
     draw();
@@ -138,6 +146,7 @@ export function player({ id, looked = () => {} }) {
 
   const toggle = () => (clock.playing ? (clock.pause(), draw()) : start());
   const seek = (frame) => {
+    touched = true;
     clock.seek(frame);
     draw();
   };
@@ -170,7 +179,10 @@ export function player({ id, looked = () => {} }) {
     get frame() {
       return clock.frame;
     },
-    /** Another film, or the same further on. `places`: [[frame, label], …] of keyframes; `pieces`: [[from, to, done], …]. */
+    /**
+     * Another film, or the same further on. `places`: [[frame, label], …] of keyframes; `pieces`: [[from, to, done], …];
+     * `standIns`: [[frame, url], …] to show meanwhile where nothing is painted.
+     */
     update(next) {
       const other = film?.key !== next.key;
       film = next;
@@ -182,13 +194,21 @@ export function player({ id, looked = () => {} }) {
         clock.pause();
         clock.seek(0);
         shown = -1;
+        touched = false;
       }
       clock.seek(clock.position);
+      if (!touched && !film.available(clock.frame)) clock.seek(firstThere(film) ?? clock.position);
       drawLane(lane, next, clock.last);
       drawMarks(marks, next.places ?? [], clock.last);
       draw();
     },
   };
+}
+
+function firstThere(film, direction = 1) {
+  const done = film.pieces.filter((piece) => piece[2]);
+  if (!done.length) return null;
+  return direction > 0 ? done[0][0] : done.at(-1)[1];
 }
 
 function drawLane(lane, film, last) {

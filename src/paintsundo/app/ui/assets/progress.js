@@ -32,7 +32,7 @@ export function progressBar(store) {
   const stop = button({ id: "pu-cancel", kind: "quiet", text: "Stop", icon: "cross", action: () => store.actOnRun(api.cancel) });
   const resume = button({ id: "pu-resume", text: "Go on", icon: "play", action: () => store.actOnRun(api.resume) });
   const notices = h("ul.run-notices");
-  const element = h("div.progress", {}, h("div.progress-line", {}, sentence, stop.element, resume.element), meter, notices);
+  const element = h("div.work", {}, h("div.progress-line", {}, sentence, stop.element, resume.element), meter, notices);
   return {
     element,
     update() {

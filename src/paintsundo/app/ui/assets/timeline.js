@@ -146,6 +146,14 @@ export function timeline({ id, change, suited, most }) {
   });
   typed.addEventListener("blur", () => update(steps));
 
+  const typing = h("div.field", { hidden: true }, h("label", { for: typedId }, "Operation steps, 0 to 999"), typed, problem);
+  const unfold = h("button.text-button", { type: "button", "aria-expanded": "false" }, "Type the steps");
+  unfold.addEventListener("click", () => {
+    show(typing, typing.hidden);
+    set(unfold, { "aria-expanded": String(!typing.hidden) });
+    if (!typing.hidden) typed.focus();
+  });
+
   function update(next) {
     if (next.join() !== steps.join()) {
       steps = tidy(next);
@@ -167,8 +175,8 @@ export function timeline({ id, change, suited, most }) {
     { id },
     h("div.presets", {}, h("div.preset-row", { role: "group", "aria-label": "Spread of the keyframes" }, chips), h("div.counter", {}, fewer, count, more)),
     line,
-    h("div.ends", { "aria-hidden": "true" }, h("span", {}, "first stroke"), h("span", {}, "finished")),
-    h("details.more", {}, h("summary", {}, "Type the steps"), h("div.fields", {}, h("div.field", {}, h("label", { for: typedId }, "Operation steps, 0 to 999"), typed, problem))),
+    h("div.ends", {}, h("span", {}, "first stroke"), unfold, h("span", {}, "finished")),
+    typing,
   );
   return { element, update };
 }
