@@ -7,7 +7,9 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOGIN = "/login"
 _JSON_BYTES = 6 * 2**20
+_AT_ONCE, _AT_ONCE_ALL = 4, 48  # requests that change or make something, by one visitor and by all
 _YEAR = 365 * 86400
 
 # What the interface and `gradio_client` need of Gradio. Its uploads, its files and its proxy are not among them.
@@ -82,6 +85,7 @@ class Guard:
         self._requests = RateLimit(limits.requests_per_minute)
         self._from_address = RateLimit(5 * limits.requests_per_minute)
         self._new_visitors = RateLimit(limits.new_users_per_minute)
+        self._under_way: Counter[str] = Counter()
         self._names = {"localhost", options.server.host.lower(), *(name.lower() for name in options.server.hosts)}
         if not options.local:
             self._names.add(socket.gethostname().lower())
@@ -107,7 +111,8 @@ class Guard:
         try:
             user = self._checked(request, cookies)
             scope.setdefault("state", {})["user"] = user
-            await self._app(scope, self._bounded(request, receive), answer)
+            with self._one_of_few(request, user):
+                await self._app(scope, self._bounded(request, receive), answer)
         except Refused as refusal:
             log.warning(
                 "refused %s %r from %s: %s", request.method, request.path[:200], request.address, refusal.reason[:300]
@@ -123,8 +128,7 @@ class Guard:
     def _checked(self, request: _Request, cookies: list[str]) -> str | None:
         """The visitor, if the request may go on; a new one's cookie is put into `cookies`."""
         self._check_place(request)
-        changes = request.method not in SAFE
-        if changes:
+        if request.method not in SAFE:
             self._check_origin(request)
         token = request.cookies.get(COOKIE)
         user = self._visitors.user(token)
@@ -137,11 +141,27 @@ class Guard:
         enters = self._visitors.may_enter(user, request.cookies.get(PASS_COOKIE))
         if not enters and not _BEFORE_LOGIN.fullmatch(request.path):
             raise Refused(401, "This server asks for a password: open the page and give it.", "no password")
-        if (changes or _COSTLY.fullmatch(request.path)) and not (
+        if request.works and not (
             self._from_address.allows(request.address) and self._requests.allows(user or request.address)
         ):
             raise Refused(429, "You ask for too much at once: wait a moment.", "too many requests")
         return user
+
+    @contextmanager
+    def _one_of_few(self, request: _Request, user: str | None) -> Iterator[None]:
+        """Bound the work, and the memory that uploads take, at any one moment."""
+        if not request.works or user is None:
+            yield
+            return
+        if self._under_way[user] >= _AT_ONCE or self._under_way.total() >= _AT_ONCE_ALL:
+            raise Refused(429, "You ask for too much at once: wait a moment.", "too many requests at once")
+        self._under_way[user] += 1
+        try:
+            yield
+        finally:
+            self._under_way[user] -= 1
+            if not self._under_way[user]:
+                del self._under_way[user]
 
     def _check_place(self, request: _Request) -> None:
         if not self._known_host(request.host):
@@ -202,6 +222,11 @@ class _Request:
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         self.host = self.headers.get("host", "")
         self.page = "text/html" in self.headers.get("accept", "")
+
+    @property
+    def works(self) -> bool:
+        """Whether it changes something, or makes work; looking on does not. Gradio's own events are ours in the end."""
+        return self.method not in SAFE or bool(_COSTLY.fullmatch(self.path))
 
     @property
     def cookies(self) -> dict[str, str]:

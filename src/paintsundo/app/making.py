@@ -18,7 +18,7 @@ from paintsundo.app.previews import KeyframePreviews, save_frame_previews, save_
 from paintsundo.app.record import Attempt, Keyframe
 from paintsundo.app.run import Run
 from paintsundo.app.run_settings import RunSettings
-from paintsundo.app.watch import Clock, Stopped, WatchedPipeline
+from paintsundo.app.watch import Clock, Stopped, TooLong, WatchedPipeline
 from paintsundo.checkpoints.fingerprint import file_hash
 from paintsundo.conditioning.images import open_picture
 from paintsundo.conditioning.text import prompt_notice
@@ -41,7 +41,8 @@ class Making:
         device: where to compute; None: where the server's options say.
         seconds: after which the work is stopped.
 
-    All methods raise `Stopped` where the run is cancelled, and `UserError` for what the visitor can mend.
+    All methods raise `Stopped` where the run is cancelled, `TooLong` after `seconds`, and `UserError` for what the
+    visitor can mend.
     """
 
     def __init__(self, run: Run, models: Models, device: str | None, seconds: float) -> None:
@@ -372,4 +373,4 @@ class Making:
         if self.run.live.cancel.is_set():
             raise Stopped
         if time.monotonic() > self._until:
-            raise TimeoutError
+            raise TooLong

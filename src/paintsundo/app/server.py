@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _LOGINS_PER_MINUTE = 10
 _LOGIN_BYTES = 4096
 _SHUTDOWN_SECONDS = 5
+_CONNECTIONS = 1000
 
 
 def create_app(options: AppOptions, studio: Studio | None = None, page: bool = True) -> FastAPI:
@@ -221,6 +222,7 @@ def _serve(app: FastAPI, listening: socket.socket, options: AppOptions) -> None:
         # Whoever asks could say that the request came from elsewhere.
         proxy_headers=False,
         server_header=False,
+        limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     Server(config).run(sockets=[listening])

@@ -532,7 +532,7 @@ class Studio:
 
     def _work(self, run: Run, device: str | None) -> None:
         """A worker's turn: do the task, and write down how it ended."""
-        from paintsundo.app.watch import Stopped
+        from paintsundo.app.watch import Stopped, TooLong
 
         try:
             if run.live.cancel.is_set():
@@ -543,7 +543,7 @@ class Studio:
                 self._ended(run, "interrupted", "The server was stopped while this run was at work; it can go on.")
             else:
                 self._cancelled(run, "Cancelled; what was done is kept, and it can go on.")
-        except TimeoutError:
+        except TooLong:
             minutes = self.limits.film_seconds / 60
             self._ended(run, "cancelled", f"Stopped after {minutes:g} minutes, which is as long as a run may take.")
         except BaseException as error:

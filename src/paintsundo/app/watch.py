@@ -19,6 +19,10 @@ class Stopped(Exception):
     """The work was stopped on purpose; what is done stays."""
 
 
+class TooLong(Exception):
+    """The work took longer than it may; what is done stays."""
+
+
 class Clock:
     """How much of some work is done, and when the rest will be.
 
