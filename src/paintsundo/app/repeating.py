@@ -114,14 +114,14 @@ def _of_command(content: Mapping[str, Any], models: Models) -> Repeated:
     base = models.base(name)
     for ours, stage in (("scheduler", "keyframes"), ("video_scheduler", "video")):
         wanted = configuration[stage]["scheduler"]
-        given[ours] = OWN_SCHEDULER if wanted == getattr(base, stage).scheduler else _scheduler_called(wanted, stage)
+        given[ours] = OWN_SCHEDULER if wanted == getattr(base, stage).scheduler else _scheduler_called(wanted)
     settings = RunSettings.from_mapping(given, models.defaults(name))
     return Repeated(_digest(content["input"]["sha256"][0]), _name(content["input"]["file"]), settings)
 
 
-def _scheduler_called(wanted: Mapping[str, Any], stage: str) -> str:
+def _scheduler_called(wanted: Mapping[str, Any]) -> str:
     for name in scheduler_names()[1:]:
-        if scheduler_named(name, stage) == wanted:
+        if scheduler_named(name) == wanted:
             return name
     raise UserError("this run was made with a scheduler that is not offered here")
 

@@ -104,7 +104,7 @@ class RunSettings:
         options.models.lora_scale = self.lora_scale
         for stage, name in (("keyframes", self.scheduler), ("video", self.video_scheduler)):
             if name != OWN_SCHEDULER:
-                getattr(options, stage).scheduler = copy.deepcopy(scheduler_named(name, stage))
+                getattr(options, stage).scheduler = copy.deepcopy(scheduler_named(name))
         return options
 
     @property
@@ -190,16 +190,16 @@ def scheduler_names() -> tuple[str, ...]:
 
 
 @functools.cache
-def scheduler_named(name: str, stage: str) -> dict[str, Any]:
-    """The configuration of a sampler.
+def scheduler_named(name: str) -> dict[str, Any]:
+    """The configuration of a sampler, the same in both stages.
 
     Raises:
         UserError: there is none of this name.
     """
     if name not in scheduler_names()[1:]:
         raise UserError(f"there is no scheduler {name[:60]!r}: choose from {', '.join(scheduler_names())}")
-    composed = compose("infer", [f"scheduler@{stage}.scheduler={name}"])
-    return getattr(as_schema(composed, InferOptions), stage).scheduler
+    composed = compose("infer", [f"scheduler@keyframes.scheduler={name}"])
+    return as_schema(composed, InferOptions).keyframes.scheduler
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
