@@ -27,7 +27,7 @@ def build(studio: Studio) -> gr.Blocks:
     import gradio as gr
 
     with gr.Blocks(title="paintsundo", analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML('<div id="paintsundo"></div>', elem_id="paintsundo-host", container=False, apply_default_css=False)
+        gr.Column(elem_id="paintsundo")  # its place; what stands in it is made by main.js
     return blocks
 
 

@@ -73,9 +73,8 @@ function runCard(store, id, chosen, changed) {
     changed();
   });
   const again = async () => {
-    const record = run.has_film ? await store.act(() => api.record(id)) : null;
-    const answer = await store.act(() => api.repeat(record ?? { run: id }));
-    if (answer) store.go("picture");
+    const record = await store.act(() => api.record(id));
+    if (record && (await store.act(() => api.repeat(record)))) store.go("picture");
   };
   const keep = iconButton("pin", "Keep for good", async () => {
     await store.act(async () => void (await api.keep(id, !run.kept)));
@@ -105,7 +104,7 @@ function runCard(store, id, chosen, changed) {
       set(badge, { "data-stage": next.stage });
       set(face, { "aria-label": `Open ${next.name || "a picture"}, ${STAGES[next.stage] ?? next.stage}` });
       set(keep, { "aria-pressed": String(next.kept), title: next.kept ? "Kept for good" : "Keep for good" });
-      show(repeat, Boolean(next.has_film ?? next.frames));
+      show(repeat, next.stage === "done" && next.frames > 0);
       check.checked = chosen.has(id);
     },
   };
