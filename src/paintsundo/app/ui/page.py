@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paintsundo.app.ui.early import EarlyHead
+from paintsundo.app.ui.endpoints import offer
 from paintsundo.app.ui.theme import theme
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def build(studio: Studio) -> gr.Blocks:
 
     with gr.Blocks(title="paintsundo", analytics_enabled=False, fill_width=True) as blocks:
         gr.Column(elem_id="paintsundo")  # its place; what stands in it is made by main.js
+        offer(studio)
     return blocks
 
 
