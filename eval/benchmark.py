@@ -4,13 +4,24 @@ python eval/benchmark.py inference output=DIR [name=value …]
 
 Both models are built at the published sizes with random weights on the device (a GPU where there is one, in
 float16), and one picture goes all the way: 6 keyframes of 512x640, 7 pairs of 16 frames of 448x384, 50 steps
-each. The figures stand beside those of the published code. Nothing is downloaded, nothing but DIR is written:
-benchmark.json (all figures), benchmark.md (the table that is also printed), benchmark.png.
+each. The figures stand beside those of the published code. Nothing is downloaded, nothing but DIR (and a temporary
+checkpoint) is written: benchmark.json (all figures), benchmark.md (the table that is also printed), benchmark.png.
 
 full_size=false    the smallest networks that have every part: seconds on a CPU
 models=bundled     real weights instead: bundled, official, or a folder with single_frame/ and multi_frame/
 device dtype attention memory guidance batch attention_window    as infer.py's options
-steps=50 repeats=1 warmup=true    warmup: two steps of everything first, not counted
+overrides=[fast=hold_3,…]    any other of infer.py's options
+steps=50 repeats=1 warmup=true    warmup: two steps of everything first, not counted; the fastest of the repeats counts
+baseline=FILE      benchmark.json of an earlier run, to stand beside this one
+modes=[film]       what is measured, each film but those of `film` in a process of its own:
+  film             every part of one film, its peak memory, its operations a second
+  ladder           what each change brought: the rungs of configs/benchmark/inference.yaml, each with the PSNR of its
+                   film to the first rung's (ladder=FILE, rungs=[NAME,…])
+  fast             every setting of configs/fast (fast=[NAME,…]); eval/drift.py says how far off trained models are
+  cold             from the start of a process to a film on disk: first ever, again, and without compiling
+  memory           under caps that are enforced: caps=[4.0,2.5] GiB, and keyframes of large=1024 pixels in large_cap=8
+  devices          a folder of pictures=2 for each device, and one film, on devices=[1,2] of them
+scratch=DIR        keeps the random checkpoint those processes share, for the next call; seconds=N ends each after N
 
 python eval/benchmark.py training output=DIR [name=value …]
 
@@ -30,29 +41,31 @@ strategies=one,ddp,zero1,zero2,zero3,fsdp2 devices=1 experiment=official start  
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from omegaconf import MISSING
 from support.arguments import parse, run
+from support.film_jobs import FilmJobs
+from support.film_operations import film_operations, rates
+from support.film_parts import WHOLE, example_picture, measure
+from support.inference_modes import MODES, ModeOptions
+from support.inference_tables import mode_table
+from support.json_files import write_json
 from support.random_models import random_pipeline
 from support.reference import PUBLISHED, comparison
-from support.stopwatch import Part, Stopwatch, TimedPlacement
+from support.stopwatch import Part
 
 from paintsundo import PaintsUndoPipeline
 from paintsundo.errors import UserError
-from paintsundo.pipelines.film import default_options
-from paintsundo.pipelines.interpolation import join_clips
 from paintsundo.pipelines.options import InferOptions, check_keyframes, check_video
 from paintsundo.pipelines.record import machine, peak_memory, versions
+from paintsundo.settings import as_schema, compose
+from paintsundo.training.device_rate import matrix_rate
 
-PROMPT = "1girl, solo, long hair, dress, smile"
+FILM = "film"
 
 
 @dataclass
@@ -60,6 +73,7 @@ class InferenceSettings:
     """Options of `benchmark.py inference`, explained at the top of this file."""
 
     output: str = MISSING
+    modes: list[str] = field(default_factory=lambda: [FILM])
     full_size: bool = True
     models: str = "random"
     device: str = "auto"
@@ -68,10 +82,22 @@ class InferenceSettings:
     memory: str = "auto"
     guidance: str = "auto"
     attention_window: str = "none"
-    batch: int = 1
+    batch: int | None = None
+    overrides: list[str] = field(default_factory=list)
     steps: int | None = None
     repeats: int = 1
     warmup: bool = True
+    baseline: str | None = None
+    ladder: str = "inference"
+    rungs: list[str] | None = None
+    fast: list[str] | None = None
+    caps: list[float] = field(default_factory=lambda: [4.0, 2.5])
+    large: int = 1024
+    large_cap: float = 8.0
+    devices: list[int] = field(default_factory=lambda: [1, 2])
+    pictures: int = 2
+    scratch: str | None = None
+    seconds: float | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -81,21 +107,40 @@ def main(arguments: Sequence[str]) -> None:
         return training_benchmark.main(arguments[1:])
     if not arguments or arguments[0] != "inference":
         raise UserError("say what to measure: benchmark.py inference output=DIR, or benchmark.py training output=DIR")
-    settings = parse(InferenceSettings, arguments[1:], literal_keys=("output", "models"))
+    literal = ("output", "models", "baseline", "scratch", "ladder")
+    settings = parse(InferenceSettings, arguments[1:], literal_keys=literal)
     if settings.repeats < 1:
         raise UserError(f"repeats={settings.repeats}: at least 1")
+    unknown = [mode for mode in settings.modes if mode not in (FILM, *MODES)]
+    if unknown or not settings.modes:
+        raise UserError(f"modes={settings.modes}: some of {', '.join((FILM, *MODES))}")
     options = film_options(settings)
+    baseline = read_baseline(settings.baseline)
+    output = Path(settings.output)
+    if FILM in settings.modes:
+        measure_film(settings, options, baseline, output)
+    others = [mode for mode in settings.modes if mode != FILM]
+    if others:
+        measure_modes(settings, options, others, output)
+    print(f"\nwritten to {output}")
+
+
+def measure_film(
+    settings: InferenceSettings, options: InferOptions, baseline: Mapping[str, Any] | None, output: Path
+) -> None:
+    """Every part of a film, in this process."""
     pipe = build(settings, options)
     pipe.set_progress_bar_config(disable=not sys.stderr.isatty())
     picture = example_picture(options.keyframes.width, options.keyframes.height)
-    output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
-
     if settings.warmup:
         measure(pipe, picture, steps=2)
     runs = [measure(pipe, picture) for _ in range(settings.repeats)]
-    best = min(runs, key=lambda parts: parts["whole film"].seconds)
+    best = min(runs, key=lambda parts: parts[WHOLE].seconds)
     device = pipe.placement.device
+    frames = pipe.image_projection.config["video_length"]
+    operations = film_operations(pipe, len(options.keyframes.steps()) + 1, frames)
+    rate = matrix_rate(device)
     report = {
         "settings": asdict(settings),
         "keyframes": {"width": options.keyframes.width, "height": options.keyframes.height},
@@ -105,6 +150,9 @@ def main(arguments: Sequence[str]) -> None:
         "versions": versions(),
         "process": peak_memory(device),
         "runs": [{name: asdict(part) for name, part in parts.items()} for parts in runs],
+        "matrix_tflops": rate / 1e12,
+        "rates": rates(operations, {name: part.seconds for name, part in best.items()}, rate),
+        "baseline": None if baseline is None else baseline_parts(baseline),
     }
     comparable = settings.full_size and settings.models in ("random", "official") and settings.steps is None
     report["published"] = PUBLISHED if comparable else None
@@ -113,15 +161,82 @@ def main(arguments: Sequence[str]) -> None:
     (output / "benchmark.md").write_text(table + "\n", encoding="utf-8")
     _plot(best, comparable, output / "benchmark.png")
     print(table)
-    print(f"\nwritten to {output}")
+
+
+def measure_modes(settings: InferenceSettings, options: InferOptions, modes: Sequence[str], output: Path) -> None:
+    """Everything that needs processes of its own: DIR/MODE.json, written after each film, and MODE.md."""
+    names = ("device", "dtype", "attention", "memory", "guidance")
+    plain = InferenceSettings()
+    overrides = [f"runtime.{n}={getattr(settings, n)}" for n in names if getattr(settings, n) != getattr(plain, n)]
+    overrides += [f"video.attention_window={settings.attention_window}"]
+    overrides += [] if settings.batch is None else [f"video.batch={settings.batch}"]
+    if settings.steps is not None:
+        overrides += [f"{stage}.num_inference_steps={settings.steps}" for stage in ("keyframes", "video")]
+    jobs = FilmJobs(
+        settings.models, settings.full_size, [*overrides, *settings.overrides], settings.scratch, settings.seconds
+    )
+    device = settings.device if settings.device != "auto" else _device_type()
+    chosen = {name: getattr(settings, name) for name in vars(ModeOptions()) if name != "device"}
+    mode_options = ModeOptions(**chosen, device=device.partition(":")[0])
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        for mode in modes:
+            about: dict[str, Any] = {"mode": mode, "settings": asdict(settings), "overrides": jobs.overrides[1:]}
+            about |= {"machine": _machine(device), "versions": versions()}
+
+            def keep(rows: list[dict[str, Any]], about: dict[str, Any] = about, mode: str = mode) -> None:
+                write_json(output / f"{mode}.json", {**about, "rows": rows})
+
+            rows = MODES[mode](jobs, mode_options, keep)
+            table = mode_table({**about, "rows": rows})
+            (output / f"{mode}.md").write_text(table + "\n", encoding="utf-8")
+            print(f"\n{mode}\n{table}", flush=True)
+    finally:
+        jobs.close()
+
+
+def _device_type() -> str:
+    from paintsundo.pipelines.placement import choose_device
+
+    return choose_device("auto").type
+
+
+def _machine(device: str) -> dict[str, Any]:
+    from paintsundo.pipelines.placement import choose_device
+
+    return dict(machine(choose_device(device)))
+
+
+def read_baseline(file: str | None) -> dict[str, Any] | None:
+    """An earlier benchmark.json. Raises UserError where it is none."""
+    if file is None:
+        return None
+    try:
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        baseline_parts(found)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"baseline={file} is no benchmark.json: {type(error).__name__}") from None
+    assert isinstance(found, dict)
+    return found
+
+
+def baseline_parts(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """Part → seconds and peak of the fastest film of an earlier run."""
+    best: dict[str, Any] = min(baseline["runs"], key=lambda parts: parts[WHOLE]["seconds"])
+    return best
 
 
 def film_options(settings: InferenceSettings) -> InferOptions:
     """infer.py's options for this benchmark; UserError where a value is impossible."""
-    options = default_options("bundled" if settings.models == "bundled" else "official")
+    named = "bundled" if settings.models == "bundled" else "official"
+    options = as_schema(compose("infer", [f"models={named}", *settings.overrides]), InferOptions)
+    given, plain = {override.partition("=")[0] for override in settings.overrides}, InferenceSettings()
     for name in ("device", "dtype", "attention", "memory", "guidance"):
-        setattr(options.runtime, name, getattr(settings, name))
-    options.video.attention_window, options.video.batch = settings.attention_window, settings.batch
+        if f"runtime.{name}" not in given or getattr(settings, name) != getattr(plain, name):
+            setattr(options.runtime, name, getattr(settings, name))
+    options.video.attention_window = settings.attention_window
+    if settings.batch is not None:
+        options.video.batch = settings.batch
     if not settings.full_size:
         if settings.models != "random":
             raise UserError(f"full_size=false is for models=random; models={settings.models} have their size")
@@ -147,52 +262,6 @@ def build(settings: InferenceSettings, options: InferOptions) -> PaintsUndoPipel
     else:
         single, multi = (str(Path(settings.models) / part) for part in ("single_frame", "multi_frame"))
     return PaintsUndoPipeline.from_pretrained(single, multi, tagger=None, options=options)
-
-
-@torch.inference_mode()
-def measure(pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None) -> dict[str, Part]:
-    """Make one film and measure its parts; sums and means are added under names of their own."""
-    device = pipe.placement.device
-    watch = Stopwatch(device)
-    own, pipe.placement = pipe.placement, TimedPlacement(pipe.placement, watch)
-    try:
-        with watch.part("keyframes"):
-            keyframes = pipe.generate_keyframes(picture, PROMPT, num_inference_steps=steps)
-        video = pipe.video_options
-        if steps is not None:
-            video = type(video)(**{**vars(video), "num_inference_steps": steps})
-        with watch.part("reading keyframes"):
-            conditions = pipe.prepare_interpolation(keyframes, video)
-        with watch.part("in-between frames"):
-            latents = dict(pipe.sample_clips(conditions, video))
-        with watch.part("decoding"):
-            film = join_clips([clip for _, clip in pipe.decode_clips(conditions, latents)])
-        moving = pipe.placement.moving
-    finally:
-        pipe.placement = own
-    parts = dict(watch.parts)
-    clips = [parts[name] for name in ("reading keyframes", "in-between frames", "decoding")]
-    parts["one pair, all its parts"] = _together(clips, 1 / conditions.pairs)
-    parts["whole film"] = _together([parts["keyframes"], *clips])
-    parts["moving networks, in the above"] = Part(moving, None)
-    assert len(film) == conditions.pairs * (conditions.frames - 1)
-    return parts
-
-
-def _together(parts: Sequence[Part], share: float = 1.0) -> Part:
-    peaks = [part.peak_GiB for part in parts if part.peak_GiB is not None]
-    return Part(share * sum(part.seconds for part in parts), max(peaks) if peaks else None)
-
-
-def example_picture(width: int, height: int) -> NDArray[np.uint8]:
-    """A picture to draw: a few outlined shapes on white, uint8 (height,width,3)."""
-    picture = np.full((height, width, 3), 255, np.uint8)
-    centre = (width // 2, height // 2)
-    for part, colour in ((0.42, (250, 220, 180)), (0.25, (220, 90, 70)), (0.1, (60, 110, 200))):
-        radius = round(min(width, height) * part)
-        cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA)
-        cv2.circle(picture, centre, radius, (20, 20, 30), max(1, width // 150), cv2.LINE_AA)
-    return picture
 
 
 def _plot(parts: dict[str, Part], comparable: bool, path: Path) -> None:

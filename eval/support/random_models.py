@@ -48,6 +48,9 @@ def random_pipeline(name: str, options: InferOptions, seed: int = 0) -> PaintsUn
             network = make(OmegaConf.to_container(config))
         if any(parameter.dtype != kind for parameter in network.parameters()):
             network.to(kind)
+        for parameter in network.parameters():
+            if not parameter.any():  # zeros hide what lies before them, and are faster than what is trained
+                torch.nn.init.normal_(parameter, std=0.02)
         set_attention_backend(network, options.runtime.attention)
         return network.eval().requires_grad_(False).to(placement.rest_device)
 
@@ -69,6 +72,7 @@ def random_pipeline(name: str, options: InferOptions, seed: int = 0) -> PaintsUn
     pipe.placement = placement
     pipe.batched_guidance = options.runtime.guidance != "sequential"
     pipe.keyframe_options, pipe.video_options = options.keyframes, options.video
+    pipe.fast_options = options.fast
     return pipe
 
 

@@ -20,14 +20,23 @@ def comparison(report: dict[str, Any], parts: dict[str, Part], comparable: bool)
     """Markdown: seconds and peak memory of every part (the fastest of the runs) beside the published
     code's."""
     rows = []
+    rates, baseline = report.get("rates") or {}, report.get("baseline") or {}
     for name, part in parts.items():
         row = [name, number(part.seconds, 2), number(part.peak_GiB, 2)]
+        if rates:
+            rate = rates.get(name)
+            row += ["–"] * 2 if rate is None else [number(rate["tflops"], 1), _percent(rate["share_of_matrix_rate"])]
+        if baseline:
+            earlier = baseline.get(name, {}).get("seconds")
+            row += [number(earlier, 2), number(earlier / part.seconds if earlier else None, 2)]
         if comparable:
             theirs = PUBLISHED.get(name, {})
             row += [number(theirs.get("seconds"), 2), number(theirs.get("peak_GiB"), 2)]
             row.append(number(theirs["seconds"] / part.seconds, 2) if theirs else "–")
         rows.append(row)
     header = ["part", "seconds", "peak GiB"]
+    header += ["TFLOP/s", "of matrix rate"] if rates else []
+    header += ["baseline s", "times as fast as it"] if baseline else []
     if comparable:
         header += ["published s", "published GiB", "times as fast"]
     settings, size = report["settings"], report["keyframes"]
@@ -40,6 +49,16 @@ def comparison(report: dict[str, Any], parts: dict[str, Part], comparable: bool)
         f"torch {report['versions']['torch']}; networks wait on {report['networks_wait_on']}; "
         f"fastest of {len(report['runs'])}. Peak: largest memory allocated by torch on the GPU.",
     ]
+    if rates:
+        lines.append(
+            "TFLOP/s: operations of the plain algorithm (every step, both passes of guidance) a second, and their "
+            f"share of the device's rate of matrix products, {number(report['matrix_tflops'], 2)} TFLOP/s, measured "
+            "by the same run."
+        )
     if comparable:
         lines.append(PUBLISHED_ON)
     return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -42,6 +42,12 @@ def test_every_part_of_the_film_is_timed(report):
     assert "published" not in (output / "benchmark.md").read_text(encoding="utf-8").splitlines()[0]
     assert (output / "benchmark.md").read_text(encoding="utf-8") in done.stdout + "\n"
     assert (output / "benchmark.png").is_file()
+    counted = [figures["rates"][name]["tflop"] for name in ("keyframes", "in-between frames", "decoding")]
+    assert min(counted) > 0
+    whole = figures["rates"]["whole film"]
+    assert whole["tflop"] == pytest.approx(sum(counted))
+    assert whole["tflops"] == pytest.approx(whole["tflop"] / parts["whole film"]["seconds"])
+    assert whole["share_of_matrix_rate"] == pytest.approx(whole["tflops"] / figures["matrix_tflops"])
 
 
 def test_published_figures_stand_beside_ours():
@@ -62,6 +68,40 @@ def test_published_figures_stand_beside_ours():
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["whole film", "46.00", "5.00", "92.00", "6.40", "2.00"]
     assert PUBLISHED["keyframes"] == {"seconds": 5.47, "peak_GiB": 3.94}
+
+
+def test_an_earlier_run_stands_beside_this_one(report, tmp_path):
+    import benchmark
+    from support.reference import comparison
+    from support.stopwatch import Part
+
+    earlier = benchmark.read_baseline(str(report[0] / "benchmark.json"))
+    figures = {**earlier, "baseline": benchmark.baseline_parts(earlier), "rates": {}}
+    whole = figures["baseline"]["whole film"]["seconds"]
+    table = comparison(figures, {"whole film": Part(whole / 4, None)}, comparable=False)
+    row = next(line for line in table.splitlines() if line.startswith("| whole film"))
+    assert [cell.strip() for cell in row.strip("|").split("|")][-2:] == [f"{whole:.2f}", "4.00"]
+    (tmp_path / "no.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"no\.json is no benchmark\.json"):
+        benchmark.read_baseline(str(tmp_path / "no.json"))
+
+
+def test_operations_of_the_published_film_are_as_counted_for_the_reference():
+    """12.6 TFLOP for a pass of the 3D UNet at 16×320×512, 6.25 for six frames of 512×640, 37.9 for decoding a clip."""
+    from support import film_operations as counting
+    from support.random_models import architecture
+
+    from paintsundo.models import SingleFrameUNet, UNet3DModel, VideoAutoencoderKL
+
+    sizes = OmegaConf.to_container(architecture("official"))
+    cases = (
+        (SingleFrameUNet, sizes["single_frame"]["unet"], lambda n: counting._ask_single_frame(n, 6, 80, 64), 6.25),
+        (UNet3DModel, sizes["multi_frame"]["unet"], lambda n: counting._ask_clips(n, 16, 40, 64, 16), 12.6),
+        (VideoAutoencoderKL, sizes["multi_frame"]["vae"], lambda n: counting._decode(n, 16, 320, 512), 37.9),
+    )
+    for network, config, ask, tflop in cases:
+        counted = counting._counted(lambda make=network, given=config: make(**given), ask)
+        assert counted / 1e12 == pytest.approx(tflop, rel=0.01), network
 
 
 def test_full_size_is_the_published_size():
@@ -116,6 +156,9 @@ def test_full_size_networks_build_with_as_many_parameters_as_published():
         (("inference",), "output=… must be given"),
         (("inference", "output=x", "size=2"), "unknown option size"),
         (("inference", "output=x", "repeats=0"), "repeats=0"),
+        (("inference", "output=x", "modes=[speed]"), "modes="),
+        (("inference", "output=x", "baseline=none.json"), "baseline=none.json"),
+        (("inference", "output=x", "overrides=[video.nothing=1]"), "video.nothing"),
         (("inference", "output=x", "batch=0"), "video.batch"),
         (("inference", "output=x", "steps=0"), "num_inference_steps"),
         (("inference", "output=x", "attention=fast"), "runtime.attention"),
