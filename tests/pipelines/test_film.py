@@ -3,12 +3,15 @@
 import copy
 import dataclasses
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler
 from PIL import Image
+from torch import nn
 
 from paintsundo import PaintsUndoOutput, PaintsUndoPipeline
 from paintsundo.diffusion import build_scheduler
@@ -202,7 +205,13 @@ def test_networks_moved_on_demand_give_the_same_film(
     moves = []
     from paintsundo.pipelines import placement
 
-    monkeypatch.setattr(placement, "_move", lambda network, device: moves.append((type(network).__name__, device)))
+    @contextmanager
+    def visiting(network: nn.Module, device: torch.device, home: torch.device) -> Iterator[None]:
+        moves.append((type(network).__name__, device))
+        yield
+        moves.append((type(network).__name__, home))
+
+    monkeypatch.setattr(placement, "visiting", visiting)
     pipe.placement = Placement(torch.device("cpu"), "low")
     monkeypatch.setattr(Placement, "rest_device", torch.device("meta"))
     conditions = pipe.prepare_interpolation(keyframes, pipe.video_options)

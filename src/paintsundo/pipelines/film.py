@@ -43,6 +43,7 @@ from paintsundo.pipelines.interpolation import (
     join_keyframes,
 )
 from paintsundo.pipelines.keyframes import generate_keyframes
+from paintsundo.pipelines.memory_plan import DecodePlan, MemoryPlanner, PassPlan
 from paintsundo.pipelines.options import (
     InferOptions,
     KeyframeOptions,
@@ -138,6 +139,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         self.video_options = VideoOptions()
         self.tag_options = TagOptions()
         self.batched_guidance = True
+        self.memory = MemoryPlanner(self.placement.device)
         self.fast_options = FastOptions()
 
     @classmethod
@@ -167,6 +169,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
             options = default_options("bundled" if "bundled" in (single_frame, multi_frame) else "official")
         chosen = choose_device(str(device) if device is not None else options.runtime.device)
         dtype = torch_dtype or choose_dtype(options.runtime.dtype, chosen)
+        memory = MemoryPlanner.from_option(chosen, options.runtime.memory, options.runtime.guidance)
         placement = Placement(chosen, options.runtime.memory, options.runtime.seed_device)
         rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
         single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
@@ -190,7 +193,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
             video_scheduler=build_scheduler(options.video.scheduler, video_stage),
             tagger=None if tagger is None else load_tagger(tagger),
         )
-        pipe.placement = placement
+        pipe.placement, pipe.memory = placement, memory
         pipe.batched_guidance = options.runtime.guidance != "sequential"
         pipe.keyframe_options = options.keyframes
         pipe.video_options = options.video
@@ -204,6 +207,8 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 set_attention_backend(network, options.runtime.attention, chosen)
                 if chosen.type == "cpu":
                     use_channels_last(network)  # a quarter to a half less time in convolutions
+        if placement.low and options.runtime.memory != "low":
+            pipe.let_networks_stay()
         return pipe
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:  # type: ignore[override]
@@ -213,16 +218,37 @@ class PaintsUndoPipeline(DiffusionPipeline):
         if self.video_unet is not None:
             self.multi_frame.save(Path(folder) / "multi_frame")
 
+    def let_networks_stay(self) -> None:
+        """Move all networks to the device for good, if the memory planner finds room for the options' sizes."""
+        networks: list[torch.nn.Module] = []
+        plans: list[Callable[[], PassPlan | DecodePlan]] = []
+        if self.keyframe_unet is not None:
+            networks += self.single_frame.networks().values()
+            plans.append(lambda: self._keyframe_plan(self.keyframe_options))
+        if self.video_unet is not None:
+            networks += self.multi_frame.networks().values()
+            height, width = max(self.video_options.buckets, key=math.prod)
+            pairs = len(self.keyframe_options.steps()) + 1
+            frames = self.image_projection.config["video_length"]
+            plans.append(lambda: self._video_plan(self.video_options, pairs, frames, height, width))
+            plans.append(lambda: self.memory.decode(self.video_vae, frames, height, width))
+        if self.memory.let_stay(networks, plans):
+            self.placement = Placement(self.placement.device, "high", _seed_device(self.placement))
+            for network in networks:
+                network.to(self.placement.device)
+
     def to(self, *args: Any, **kwargs: Any) -> PaintsUndoPipeline:
         """Move all networks, as in diffusers; from then on they stay on their device."""
         moved = super().to(*args, **kwargs)
         moved.placement = Placement(moved.device, "high", _seed_device(self.placement))
+        moved.memory = MemoryPlanner(moved.device)
         return moved
 
     def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
         """As in diffusers: each network is on the device only while it works."""
         super().enable_model_cpu_offload(*args, **kwargs)
         self.placement = Placement(self._execution_device, "low", _seed_device(self.placement))
+        self.memory = MemoryPlanner(self._execution_device)
 
     @property
     def single_frame(self) -> SingleFrameComponents:
@@ -311,7 +337,9 @@ class PaintsUndoPipeline(DiffusionPipeline):
         if prompt is None:
             prompt = self.tag(image)
         steps = options.steps()
-        batches = math.ceil(len(steps) / (options.batch or len(steps)))
+        plan = self._keyframe_plan(options)
+        plan.apply(self.keyframe_unet, self.placement.device)
+        batches = math.ceil(len(steps) / plan.batch)
         with self._progress("keyframes", batches * _passes(self.keyframe_scheduler, options)) as bar:
             states = generate_keyframes(
                 self.single_frame,
@@ -322,11 +350,11 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 options.negative_prompt,
                 steps,
                 options.num_inference_steps,
-                self._guidance(options.guidance_scale, 0.0, self.fast_options.keyframes),
+                self._guidance(options.guidance_scale, 0.0, self.fast_options.keyframes, plan.batched_guidance),
                 options.seed,
                 self._on_step(bar, callback_on_step_end),
                 independent_noise=options.noise == "independent",
-                batch=options.batch,
+                batch=plan.batch,
                 clip_skip=options.clip_skip,
             )
         blank = np.full_like(picture, 255)
@@ -437,9 +465,11 @@ class PaintsUndoPipeline(DiffusionPipeline):
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield (pair, scaled latents (z, T, h, w) on the CPU, float32) for all pairs but those to skip."""
         pairs = [pair for pair in range(conditions.pairs) if pair not in skip]
-        batches = [pairs[start : start + options.batch] for start in range(0, len(pairs), options.batch)]
-        if not batches:
+        if not pairs:
             return
+        plan = self._video_plan(options, len(pairs), conditions.frames, *self._pixels(conditions))
+        plan.apply(self.video_unet, self.placement.device)
+        batches = [pairs[start : start + plan.batch] for start in range(0, len(pairs), plan.batch)]
         with (
             self._progress("in-between frames", len(batches) * _passes(self.video_scheduler, options)) as bar,
             self.placement.using(self.video_unet),
@@ -453,7 +483,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
                     conditions,
                     batch,
                     options.num_inference_steps,
-                    self._video_guidance(options),
+                    self._video_guidance(options, plan.batched_guidance),
                     options.seed,
                     options.frame_stride,
                     options.attention_window,
@@ -466,6 +496,7 @@ class PaintsUndoPipeline(DiffusionPipeline):
         self, conditions: InterpolationConditions, latents: Mapping[int, Tensor]
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (pair, clip uint8 (T, H, W, 3), finished → blank) in the order of the pairs."""
+        self.memory.decode(self.video_vae, conditions.frames, *self._pixels(conditions)).apply(self.video_vae)
         with (
             self._progress("decoding", len(latents)) as bar,
             self.placement.using(self.video_vae),
@@ -475,13 +506,37 @@ class PaintsUndoPipeline(DiffusionPipeline):
                 bar.update()
                 yield pair, clip
 
-    def _video_guidance(self, options: VideoOptions) -> Guidance:
-        return self._guidance(options.guidance_scale, options.guidance_rescale, self.fast_options.video)
+    def _keyframe_plan(self, options: KeyframeOptions) -> PassPlan:
+        rows = len(options.steps())
+        rows = rows if options.batch is None else min(options.batch, rows)
+        guided = options.guidance_scale != 1.0
+        return self.memory.keyframes(self.keyframe_unet, self.keyframe_vae, rows, options.height, options.width, guided)
 
-    def _guidance(self, scale: float, rescale: float, fast: FastStageOptions) -> Guidance:
+    def _video_plan(self, options: VideoOptions, pairs: int, frames: int, height: int, width: int) -> PassPlan:
+        return self.memory.video(
+            self.video_unet,
+            self.video_vae,
+            pairs if options.batch is None else min(options.batch, pairs),
+            frames,
+            height,
+            width,
+            options.guidance_scale != 1.0,
+            options.attention_window,
+            unplanned=options.batch or 1,
+        )
+
+    def _pixels(self, conditions: InterpolationConditions) -> tuple[int, int]:
+        height, width = conditions.latents.shape[-2:]
+        return height * self.video_vae.downsampling, width * self.video_vae.downsampling
+
+    def _video_guidance(self, options: VideoOptions, batched: bool = True) -> Guidance:
+        return self._guidance(options.guidance_scale, options.guidance_rescale, self.fast_options.video, batched)
+
+    def _guidance(self, scale: float, rescale: float, fast: FastStageOptions, batched: bool = True) -> Guidance:
+        batched = batched and self.batched_guidance
         if fast.changes_steps:
-            return FastGuidance(scale, rescale, self.batched_guidance, fast)
-        return Guidance(scale, rescale, self.batched_guidance)
+            return FastGuidance(scale, rescale, batched, fast)
+        return Guidance(scale, rescale, batched)
 
     def _progress(self, title: str, total: int) -> Any:
         config = getattr(self, "_progress_bar_config", {})

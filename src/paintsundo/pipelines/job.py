@@ -188,6 +188,7 @@ def _record(
         "versions": versions(),
         "machine": machine(device),
         "peak_memory": peak_memory(device),
+        "memory_plan": models.pipe.memory.record() if models.loaded else None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,14 @@ class ModelSet:
                 tagger=self.folders.get("tagger"),
                 options=self.options,
             )
+            self._pipe.memory.tell = _tell
             if not self.options.runtime.progress:
                 self._pipe.set_progress_bar_config(disable=True)
         return self._pipe
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _check_clip_skip(stage: str, clip_skip: int, configs: Mapping[str, dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ class VideoOptions:
     frame_stride: int = 3
     attention_window: str = "none"
     buckets: list[list[int]] = field(default_factory=lambda: [[320, 512], [384, 448], [448, 384], [512, 320]])
-    batch: int = 1
+    batch: int | None = None
     between: str = "model"
     clip_skip: int = 0
     patch_positions: str | None = None
@@ -164,13 +165,27 @@ class InferOptions:
         self.fast.check()
         _finite("models.lora_scale", self.models.lora_scale)
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
-        _one_of("runtime.memory", self.runtime.memory, ("auto", "high", "low"))
+        if self.runtime.memory not in ("auto", "high", "low"):
+            memory_size(self.runtime.memory)
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
         _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
         _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))
         for name, value in vars(self.tags).items():
             if not 0 <= value <= 1:
                 raise UserError(f"tags.{name} is {value}: a probability from 0 to 1 is needed")
+
+
+def memory_size(value: str) -> int:
+    """Bytes of a size such as "4GiB", "3.5GB" or "900MiB".
+
+    Raises:
+        UserError: it is none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([GM])(i?)B", value.strip())
+    size = 0 if found is None else int(float(found[1]) * (1024 if found[3] else 1000) ** (3 if found[2] == "G" else 2))
+    if size == 0:
+        raise UserError(f"runtime.memory cannot be {value!r}: choose auto, high, low, or a size such as 4GiB")
+    return size
 
 
 def check_keyframes(options: KeyframeOptions) -> None:
@@ -216,8 +231,8 @@ def check_video(options: VideoOptions) -> None:
     for bucket in options.buckets:
         if len(bucket) != 2 or min(bucket) < 1:
             raise UserError(f"video.buckets has {list(bucket)}: each must be [height,width] in pixels")
-    if options.batch < 1:
-        raise UserError(f"video.batch is {options.batch}: at least one pair at a time")
+    if options.batch is not None and options.batch < 1:
+        raise UserError(f"video.batch is {options.batch}: at least one pair at a time, or null for what fits")
     if not 0 < options.fps <= 240:
         raise UserError(f"video.fps is {options.fps}: frames per second above 0 and up to 240 are possible")
     if options.frame_stride < 0:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
 from paintsundo.errors import UserError
+from paintsundo.pipelines.offload import is_streamed, visiting
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -53,13 +54,13 @@ class Placement:
 
     Args:
         device: where to compute.
-        memory: "high", "low", or "auto": low on a GPU, where networks move once in many seconds of work.
+        memory: "high"; "low"; "auto" and sizes are low on a GPU, until a plan finds that all networks have room.
         seed_device: "auto" draws noise on the computing device, as published; "cpu" on the CPU.
     """
 
     def __init__(self, device: torch.device, memory: str = "auto", seed_device: str = "auto") -> None:
         self.device = device
-        self.low = memory == "low" or (memory == "auto" and device.type == "cuda")
+        self.low = memory == "low" or (memory != "high" and device.type in ("cuda", "xpu"))
         self.noise_device = torch.device("cpu") if seed_device == "cpu" else device
 
     @property
@@ -69,17 +70,20 @@ class Placement:
 
     @contextmanager
     def using(self, *networks: nn.Module) -> Iterator[None]:
-        """Have these networks on the computing device inside the block."""
-        for network in networks:
-            _move(network, self.device)
+        """Have these networks on the computing device inside the block; streamed ones come by themselves."""
         try:
-            yield
-        finally:
-            if self.rest_device != self.device:
+            with ExitStack() as stack:
                 for network in networks:
-                    _move(network, self.rest_device)
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
+                    if is_streamed(network):
+                        continue
+                    if self.low and not hasattr(network, "_hf_hook"):
+                        stack.enter_context(visiting(network, self.device, self.rest_device))
+                    else:
+                        _move(network, self.device)
+                yield
+        finally:
+            if self.low and self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
 
 def _move(network: nn.Module, device: torch.device) -> None:

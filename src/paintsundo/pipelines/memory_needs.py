@@ -1,0 +1,108 @@
+"""Activations of each network at each size, in bytes, found on shape-only twins of the networks at hand."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import nn
+
+from paintsundo.models.chunking import set_feed_forward_chunks
+from paintsundo.pipelines.memory_trace import activation_bytes
+
+Size = tuple[int, int]
+
+
+class MemoryNeeds:
+    """Answers are remembered: a network is traced once for each size.
+
+    Sizes are those of latents (h, w). Results grow in proportion to the rows, of which two are traced.
+    """
+
+    def __init__(self) -> None:
+        self._twins: dict[int, tuple[nn.Module, nn.Module]] = {}
+        self._found: dict[Hashable, int] = {}
+
+    def keyframe_unet(self, unet: Any, rows: int, size: Size, chunk_elements: int | None) -> int:
+        """A pass of the single-frame UNet over so many rows."""
+
+        def call(twin: Any, rows: int) -> None:
+            latents = _zeros(twin, rows, twin.conv_in.in_channels // 2, *size)
+            words = _zeros(twin, rows, 77, twin.config.cross_attention_dim)
+            twin(latents, torch.zeros(rows), words, torch.zeros(rows, dtype=torch.long), latents)
+
+        return self._rows(unet, rows, chunk_elements, size, call)
+
+    def video_unet(self, unet: Any, rows: int, frames: int, size: Size, window: str, chunk_elements: int | None) -> int:
+        """A pass of the 3D UNet over so many clips."""
+
+        def call(twin: Any, rows: int) -> None:
+            config = twin.config
+            latents = _zeros(twin, rows, config["out_channels"], frames, *size)
+            concat = _zeros(twin, rows, config["in_channels"] - config["out_channels"], frames, *size)
+            words = _zeros(twin, rows, 77, config["context_dim"])
+            image = _zeros(twin, rows, frames, 16, config["context_dim"])
+            strides = torch.zeros(rows, dtype=torch.long)
+            twin(latents, torch.zeros(rows), words, image, strides, concat, attention_window=window)
+
+        return self._rows(unet, rows, chunk_elements, (frames, size, window), call)
+
+    def video_decoder(self, vae: Any, frames: int, size: Size, slice_frames: int | None) -> int:
+        """Decoding one clip, the kept states of its ends included."""
+
+        def call(twin: Any) -> None:
+            twin.enable_slicing(slice_frames) if slice_frames else twin.disable_slicing()
+            factor, config = twin.downsampling, twin.config
+            _, hidden = twin.encode(_zeros(twin, 1, config["in_channels"], 2, size[0] * factor, size[1] * factor))
+            twin.decode(_zeros(twin, 1, config["z_channels"], frames, *size), hidden)
+
+        return self._once(vae, (frames, size, slice_frames), call)
+
+    def picture_decoder(self, vae: Any, size: Size) -> int:
+        """Decoding one keyframe."""
+        return self._once(vae, size, lambda twin: twin.decode(_zeros(twin, 1, twin.config.latent_channels, *size)))
+
+    def _rows(
+        self, unet: nn.Module, rows: int, chunk_elements: int | None, key: Hashable, call: Callable[[Any, int], None]
+    ) -> int:
+        def traced(count: int) -> int:
+            def once(twin: Any) -> None:
+                set_feed_forward_chunks(twin, chunk_elements)
+                call(twin, count)
+
+            return self._once(unet, (key, chunk_elements, count), once)
+
+        return traced(rows) if rows <= 2 else traced(2) + (rows - 2) * (traced(2) - traced(1))
+
+    def _once(self, network: nn.Module, key: Hashable, call: Callable[[Any], None]) -> int:
+        found = (id(network), key)
+        if found not in self._found:
+            twin = self._twin(network)
+            self._found[found] = activation_bytes(lambda: call(twin), [twin])
+        return self._found[found]
+
+    def _twin(self, network: nn.Module) -> nn.Module:
+        known = self._twins.get(id(network))
+        if known is None:
+            # The network itself is kept beside its twin: another one cannot get its id.
+            known = self._twins[id(network)] = (network, shape_twin(network))
+        return known[1]
+
+
+def shape_twin(network: nn.Module) -> nn.Module:
+    """A copy of a network on the meta device: all its modules, and tensors without values."""
+    shapes: dict[int, Any] = {}
+    for module in network.modules():
+        tensors = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
+        for tensor in tensors:
+            if isinstance(tensor, nn.Parameter):
+                shapes[id(tensor)] = nn.Parameter(tensor.detach().to("meta"), requires_grad=False)
+            elif isinstance(tensor, torch.Tensor):
+                shapes[id(tensor)] = tensor.detach().to("meta")
+    return copy.deepcopy(network, shapes)
+
+
+def _zeros(network: Any, *shape: int) -> torch.Tensor:
+    return torch.zeros(*shape, dtype=network.dtype)
