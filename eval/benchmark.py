@@ -54,7 +54,6 @@ from support.film_parts import WHOLE, example_picture, measure
 from support.inference_modes import MODES, ModeOptions
 from support.inference_tables import mode_table
 from support.json_files import write_json
-from support.random_models import random_pipeline
 from support.reference import PUBLISHED, comparison
 from support.stopwatch import Part
 
@@ -149,6 +148,7 @@ def measure_film(
         "machine": machine(device),
         "versions": versions(),
         "process": peak_memory(device),
+        "memory_plan": pipe.memory.record(),
         "runs": [{name: asdict(part) for name, part in parts.items()} for parts in runs],
         "matrix_tflops": rate / 1e12,
         "rates": rates(operations, {name: part.seconds for name, part in best.items()}, rate),
@@ -254,14 +254,20 @@ def film_options(settings: InferenceSettings) -> InferOptions:
 
 
 def build(settings: InferenceSettings, options: InferOptions) -> PaintsUndoPipeline:
-    """The pipeline to measure: random weights, or those of `models`."""
+    """The pipeline to measure: random weights, or those of `models`, read from disk as infer.py reads them."""
+    jobs = None
+    single, multi = options.models.single_frame, options.models.multi_frame
     if settings.models == "random":
-        return random_pipeline("official" if settings.full_size else "tiny", options)
-    if settings.models in ("bundled", "official"):
-        single, multi = options.models.single_frame, options.models.multi_frame
-    else:
+        jobs = FilmJobs("random", settings.full_size, [f"runtime.device={settings.device}"], settings.scratch)
+        jobs.prepare()
+        single, multi = (str(jobs.checkpoint / part) for part in ("single_frame", "multi_frame"))
+    elif settings.models not in ("bundled", "official"):
         single, multi = (str(Path(settings.models) / part) for part in ("single_frame", "multi_frame"))
-    return PaintsUndoPipeline.from_pretrained(single, multi, tagger=None, options=options)
+    try:
+        return PaintsUndoPipeline.from_pretrained(single, multi, tagger=None, options=options)
+    finally:
+        if jobs is not None:
+            jobs.close()
 
 
 def _plot(parts: dict[str, Part], comparable: bool, path: Path) -> None:

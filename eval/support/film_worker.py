@@ -98,7 +98,6 @@ def measure_variants(job: FilmJob, result: dict[str, Any], options: Any, torch: 
     device = pipe.placement.device
     result["marks"]["loaded"] = time.time()
     result["dtype"] = str(pipe.video_unet.dtype).removeprefix("torch.")
-    result["plan"] = _plan(pipe)
     picture = example_picture(chosen.keyframes.width, chosen.keyframes.height)
     if job.warmup:
         measured_film(pipe, picture, steps=2)
@@ -112,7 +111,8 @@ def measure_variants(job: FilmJob, result: dict[str, Any], options: Any, torch: 
         for _ in range(job.repeats):
             parts, film = measured_film(pipe, picture)
             runs.append({part: asdict(found) for part, found in parts.items()})
-        result["variants"][name] = {"runs": runs, "peak": peaks(device)}
+        plan = [str(line) for line in pipe.memory.lines()]
+        result["variants"][name] = {"runs": runs, "peak": peaks(device), "plan": plan}
         films[name or "film"] = film
         result["marks"].setdefault("first film", time.time())
     if job.frames is not None:
@@ -141,11 +141,6 @@ def peaks(device: Any) -> dict[str, float]:
     if device.type == "cuda":
         found["reserved_GiB"] = round(torch.cuda.max_memory_reserved(device) / 2**30, 3)
     return found
-
-
-def _plan(pipe: Any) -> str | None:
-    described = getattr(pipe, "memory", None)
-    return None if described is None else str(described)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def row(name: str, result: Mapping[str, Any], variant: str = "") -> Row:
         "seconds": film_times(result, variant),
         "peak_GiB": film_peak(result, variant),
         "memory": result["variants"][variant]["peak"],
-        "plan": result.get("plan"),
+        "plan": result["variants"][variant]["plan"],
         "marks": result["marks"],
         "error": None,
     }
