@@ -7,33 +7,38 @@ import { nameOf } from "./steps.js";
 
 export function candidatesView(store) {
   const rows = h("ol.candidates", { id: "pu-candidates", "aria-label": "Drawings to choose from" });
-  const keyed = new Keyed(rows, () => candidate(store));
-  let closed = null;
-  const back = button({ kind: "quiet", text: "Back to the keyframes", icon: "back", action: () => ((closed = chosenKey()), store.changed()) });
-  const again = button({ id: "pu-show-candidates", kind: "quiet", text: "Show all drawings again", icon: "runs", action: () => ((closed = null), store.changed()) });
-  const room = h("div.candidates-room", {}, rows, back.element);
-  const element = h("div.candidates-part", {}, room, again.element);
-  const chosenKey = () => `${store.run?.id} ${store.status?.candidates.map(({ seed }) => seed)} ${store.status?.chosen}`;
+  const keyed = new Keyed(rows, () => candidate(store, close));
+  const back = button({ kind: "quiet", text: "Back to the keyframes", icon: "back", action: close });
+  const element = h("div.candidates-room", {}, rows, back.element);
+  let reopened = null;
+
+  function close() {
+    reopened = null;
+    store.changed();
+  }
+  const several = () => (store.status?.candidates ?? []).length > 1;
+  // Those nobody has chosen from yet, or that somebody wants to see again.
+  const visible = () => several() && (store.status.chosen === null || reopened === store.run.id);
 
   return {
     element,
-    /** Draws them; true while they are in sight. */
-    update() {
-      const { candidates = [], chosen = null } = store.status ?? {};
-      const several = candidates.length > 1;
-      const visible = several && (closed !== chosenKey() || store.busy);
-      show(room, visible);
-      show(again.element, several && !visible);
-      show(element, several);
-      if (visible) keyed.update(candidates.map((value, index) => [value.seed, { ...value, index, chosen: value.seed === chosen }]));
-      back.update({ visible: chosen !== null && !store.busy });
-      return visible;
+    visible,
+    hidden: () => several() && !visible(),
+    reopen() {
+      reopened = store.run.id;
+      store.changed();
     },
-    close: () => (closed = chosenKey()),
+    update() {
+      show(element, visible());
+      if (!visible()) return;
+      const { candidates, chosen } = store.status;
+      keyed.update(candidates.map((value, index) => [value.seed, { ...value, index, chosen: value.seed === chosen }]));
+      back.update({ visible: chosen !== null });
+    },
   };
 }
 
-function candidate(store) {
+function candidate(store, close) {
   const strip = h("ol.candidate-strip");
   const pictures = new Keyed(strip, () => {
     const image = h("img", { alt: "", draggable: "false" });
@@ -48,7 +53,10 @@ function candidate(store) {
   });
   const name = h("span.candidate-name");
   let value = null;
-  const take = button({ kind: "small", text: "Take this", action: () => store.actOnRun((id) => api.choose(id, value.index)) });
+  const take = button({ kind: "small", text: "Take this", action: () => choose() });
+  const choose = async () => {
+    if (value.chosen || (await store.actOnRun((id) => api.choose(id, value.index)))) close();
+  };
   const element = h("li.candidate", {}, h("div.candidate-head", {}, name, take.element), strip);
   return {
     element,

@@ -9,14 +9,22 @@ function field(label, id, control, hint) {
   return h("div.field", {}, h("label", { for: id }, label), control, hint ? h("p.hint", {}, hint) : null);
 }
 
-/** A whole or decimal number: typed, or stepped by arrow keys. `change(value)` is called with valid ones alone. */
-export function number({ id = freshId("number"), label, hint, min, max, step = 1, change }) {
+/**
+ * A whole or decimal number: typed, or stepped by arrow keys. `change(value)` is called with valid ones alone.
+ * With `multiple()`, once it is left: with the nearest multiple.
+ */
+export function number({ id = freshId("number"), label, hint, min, max, step = 1, multiple = null, change }) {
   const input = h("input", { id, type: "number", inputmode: "decimal", min, max, step, autocomplete: "off" });
   input.addEventListener("input", () => {
     const value = Number(input.value);
     const valid = input.value !== "" && Number.isFinite(value) && (step !== 1 || Number.isInteger(value));
     set(input, { "aria-invalid": valid && value >= (min ?? -Infinity) && value <= (max ?? Infinity) ? null : "true" });
-    if (valid) change(value);
+    if (valid && !multiple) change(value);
+  });
+  input.addEventListener("change", () => {
+    if (!multiple || !(Number(input.value) > 0)) return;
+    input.value = Math.max(1, Math.round(Number(input.value) / multiple())) * multiple();
+    change(Number(input.value));
   });
   return {
     element: field(label, id, input, hint),

@@ -30,6 +30,7 @@ export function filmView(store) {
       update();
     },
   });
+  const head = h("div.stage-head", {}, mode.element);
   const emptyWords = h("p.stage-words");
   const begin = button({ kind: "primary", text: "To the keyframes", icon: "back", action: () => store.go("keyframes") });
   const empty = h("div.stage-empty", {}, emptyWords, begin.element);
@@ -37,7 +38,7 @@ export function filmView(store) {
   const stage = h(
     "section.stage",
     { "aria-label": "Film" },
-    h("div.stage-head", {}, mode.element),
+    head,
     empty,
     film.element,
     comparison.element,
@@ -57,7 +58,7 @@ export function filmView(store) {
     begin.update({ visible: !store.ready });
     show(film.element, !comparing && (some || store.busy));
     show(comparison.element, comparing);
-    show(mode.element, some);
+    show(head, some);
     mode.update(comparing ? "compare" : "play");
     progress.update();
     panel.update();
@@ -73,7 +74,7 @@ export function filmView(store) {
       url,
       steps,
       pieces: plan.pieces,
-      standIns: plan.places.filter(([, keyframe]) => keyframe.url).map(([frame, keyframe]) => [frame, keyframe.url]),
+      standIns: standIns(plan, status),
       places: plan.places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]),
     });
     if (comparing) comparison.update(states(plan, url, film.frame));
@@ -106,6 +107,12 @@ export function filmView(store) {
   }
 
   return { stage, panel: panel.element, update, leave: () => film.pause() };
+}
+
+// What is shown where nothing is painted: the keyframes, or before their places are known, the finished one.
+function standIns({ places }, { keyframes = [] }) {
+  const known = places.length ? places : keyframes.slice(0, 1).map((keyframe) => [0, keyframe]);
+  return known.filter(([, keyframe]) => keyframe.url).map(([frame, keyframe]) => [frame, keyframe.url]);
 }
 
 function filmPanel(store) {

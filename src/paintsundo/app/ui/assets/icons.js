@@ -8,7 +8,7 @@ const PATHS = {
   back: "M15 5l-7 7 7 7",
   compare: "M12 3v18M4 6h5M4 12h5M4 18h5M15 6h5v12h-5",
   cross: "M6 6l12 12M18 6L6 18",
-  dice: "M5 5h14v14H5zM9 9h.01M15 15h.01M15 9h.01M9 15h.01",
+  dice: "M6 3.5h12a2.5 2.5 0 0 1 2.5 2.5v12a2.5 2.5 0 0 1-2.5 2.5H6A2.5 2.5 0 0 1 3.5 18V6A2.5 2.5 0 0 1 6 3.5zM8.5 8.4v.2M15.5 15.4v.2M15.5 8.4v.2M8.5 15.4v.2M12 11.9v.2",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   earlier: "M14 7l-5 5 5 5",
   forward: "M9 5l7 7-7 7",

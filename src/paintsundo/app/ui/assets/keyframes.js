@@ -17,7 +17,7 @@ export function keyframesView(store) {
   const view = { selected: null, mode: "look" };
   const big = h("img", { alt: "", draggable: "false" });
   const waiting = h("p.stage-words", {}, "Waiting for the first strokes…");
-  const words = h("p.plan-words", {}, "Drag the marks to where keyframes should be drawn.");
+  const words = h("p.plan-words");
   const look = h("figure.look", {}, big, waiting);
   const comparison = compare({ id: "pu-compare" });
   const mode = segments({
@@ -51,7 +51,7 @@ export function keyframesView(store) {
     cards,
     plan.element,
   );
-  const panel = keyframesPanel(store);
+  const panel = keyframesPanel(store, candidates);
 
   const choose = (key) => {
     view.selected = key;
@@ -71,7 +71,8 @@ export function keyframesView(store) {
     view.selected = current?.id;
     view.index = current?.index;
 
-    const sideBySide = candidates.update();
+    candidates.update();
+    const sideBySide = candidates.visible();
     const comparing = view.mode === "compare" && store.ready && !sideBySide;
     show(mode.element, all.length > 0 && !sideBySide);
     mode.update(comparing ? "compare" : "look");
@@ -84,7 +85,8 @@ export function keyframesView(store) {
     show(big, Boolean(url));
     look.classList.toggle("unfinished", Boolean(current) && !current.done);
     show(waiting, Boolean(current) && !url);
-    show(words, all.length === 0 && !sideBySide);
+    show(words, all.length === 0 || sideBySide);
+    tell(words, sideBySide ? "Take the drawing you like best." : "Drag the marks to where keyframes should be drawn.");
     tools.update(all.length && !sideBySide ? current : null);
 
     show(cards, all.length > 0 && !sideBySide);
@@ -205,7 +207,7 @@ function selectedTools(store) {
   };
 }
 
-function keyframesPanel(store) {
+function keyframesPanel(store, candidates) {
   let together = 1;
   const one = seed({ id: "pu-seed", change: (value) => store.change({ seed: value }) });
   const several = number({
@@ -219,6 +221,7 @@ function keyframesPanel(store) {
       update();
     },
   });
+  const others = button({ id: "pu-show-candidates", kind: "quiet", text: "Show all drawings again", icon: "runs", action: () => candidates.reopen() });
   const sampling = keyframeSampling(store);
   const draw = button({ id: "pu-make-keyframes", kind: "primary", text: "Draw the keyframes", action: () => start() });
   const addOne = button({ id: "pu-add-keyframe", kind: "wide", text: "Draw only the new step", icon: "add", action: () => addMissing() });
@@ -238,7 +241,7 @@ function keyframesPanel(store) {
   const element = h(
     "aside.panel",
     { "aria-label": "How keyframes are drawn" },
-    h("section.group", {}, h("h2", {}, "Drawing"), one.element, several.element),
+    h("section.group", {}, h("h2", {}, "Drawing"), one.element, several.element, others.element),
     h("section.group", {}, sampling.element),
     h("div.dock", {}, addOne.element, draw.element, next.element),
   );
@@ -248,6 +251,7 @@ function keyframesPanel(store) {
     one.update(settings.seed);
     several.update(together);
     several.input.max = store.about?.limits.seeds ?? 8;
+    others.update({ visible: candidates.hidden() });
     sampling.update();
     const there = (status?.keyframes ?? []).length > 0;
     draw.update({ text: there ? "Draw all again" : "Draw the keyframes", disabled: busy || store.model?.available === false });

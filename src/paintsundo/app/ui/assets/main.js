@@ -85,8 +85,8 @@ function remember({ run, view }) {
   if (location.hash !== address && (location.hash || address !== "#")) history.replaceState(null, "", address);
 }
 
-async function restore(store) {
-  const [, id, view] = /^#([0-9a-f]{6,64})(?:\/(\w+))?$/.exec(location.hash) ?? [];
+async function restore(store, address) {
+  const [, id, view] = /^#([0-9a-f]{6,64})(?:\/(\w+))?$/.exec(address) ?? [];
   const runs = await api.runs().catch(() => []);
   store.runs = runs;
   const working = runs.find((run) => isBusy(run)) ?? null;
@@ -95,11 +95,12 @@ async function restore(store) {
     const stage = store.status.stage;
     const natural = stage === "keyframes" ? "keyframes" : stage === "film" || store.status.has_film ? "film" : "picture";
     store.go(id === wanted && STEPS.some(([name]) => name === view) ? view : natural);
-  } else if (location.hash === "#runs") store.go("runs");
+  } else if (address === "#runs") store.go("runs");
 }
 
 async function start() {
   const store = new Store();
+  const address = location.hash;
   settle(build(store));
   performance.mark("paintsundo-painted");
   document.addEventListener("visibilitychange", () => document.hidden || store.watch(0));
@@ -114,7 +115,7 @@ async function start() {
   }
   store.dispatchEvent(new Event("reached"));
   store.changed();
-  await restore(store);
+  await restore(store, address);
   performance.mark("paintsundo-ready");
 }
 

@@ -129,8 +129,9 @@ function picturePanel(store) {
     change: change("fit"),
   });
   const size = select({ id: "pu-size", label: "Size", change: (value) => pickSize(store, value) });
-  const width = number({ id: "pu-width", label: "Width", min: 8, change: change("width") });
-  const height = number({ id: "pu-height", label: "Height", min: 8, change: change("height") });
+  const multiple = () => store.about?.size_multiple ?? 8;
+  const width = number({ id: "pu-width", label: "Width", min: 8, multiple, change: change("width") });
+  const height = number({ id: "pu-height", label: "Height", min: 8, multiple, change: change("height") });
   const own = h("div.pair", {}, width.element, height.element);
   const models = modelFields(store);
   const next = button({ id: "pu-next", kind: "primary", text: "To the keyframes", icon: "forward", action: () => store.go("keyframes") });

@@ -34,12 +34,12 @@ export function player({ id, looked = () => {} }) {
     },
   });
   const speed = select({ id: `${id}-speed`, label: "Speed", change: (value) => (clock.speed = Number(value)) });
+  const bars = [h("div.scrub-room", {}, lane, range, marks), h("div.controls", {}, play, back, on, where, h("span.spring"), direction.element, speed.element)];
   const element = h(
     "div.player",
     { id, tabindex: "-1" },
     screen,
-    h("div.scrub-room", {}, lane, range, marks),
-    h("div.controls", {}, play, back, on, where, h("span.spring"), direction.element, speed.element),
+    ...bars,
   );
 
   const images = new Map();
@@ -189,6 +189,7 @@ export function player({ id, looked = () => {} }) {
       clock.fps = next.fps;
       clock.last = Math.max(0, next.total - 1);
       set(range, { max: clock.last });
+      for (const bar of bars) show(bar, next.total > 0);
       if (other) {
         images.clear();
         clock.pause();

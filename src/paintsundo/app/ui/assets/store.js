@@ -168,7 +168,6 @@ export class Store extends EventTarget {
   #settled(status) {
     if (status.stage === "failed") this.fail(new Error(status.error || status.message || "The run failed."));
     else if (status.stage === "done" && status.has_film) this.say("The film is finished.");
-    else if (status.stage === "cancelled") this.say(status.message || "Stopped. What was done is kept.");
     else if (this.ready) this.say("The keyframes are ready.");
   }
 
