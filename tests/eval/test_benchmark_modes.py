@@ -35,6 +35,7 @@ def modes(tmp_path_factory, evaluate):
     return figures, (done.stdout, folder)
 
 
+@pytest.mark.slow
 def test_rungs_keep_those_below_them_and_give_the_same_film(modes):
     first, second = modes[0]["ladder"]["rows"]
     assert (first["error"], second["error"]) == (None, None)
@@ -45,6 +46,7 @@ def test_rungs_keep_those_below_them_and_give_the_same_film(modes):
     assert min(row["seconds"]["whole film"] for row in (first, second)) > 0
 
 
+@pytest.mark.slow
 def test_a_fast_setting_is_another_film_of_fewer_passes(modes):
     exact, fast = modes[0]["fast"]["rows"]
     assert (exact["name"], fast["name"]) == ("off", "hold_2")
@@ -66,11 +68,13 @@ def test_caps_and_the_film_without_one(tmp_path, evaluate):
     assert row["memory"]["process_GiB"] > 0.1
 
 
+@pytest.mark.slow
 def test_marks_are_seconds_from_the_start_of_a_process(modes):
     marks = modes[0]["ladder"]["rows"][0]["marks"]
     assert 0 < marks["python"] < marks["imported"] < marks["loaded"] < marks["first film"] < marks["gone"]
 
 
+@pytest.mark.slow
 def test_tables_and_the_checkpoint_lie_where_they_should(modes):
     _, (told, folder) = modes
     for mode in ("ladder", "fast"):
