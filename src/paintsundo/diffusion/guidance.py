@@ -65,7 +65,8 @@ class Guidance:
             shared: inputs common to both halves (sample, timestep, …): (B, …), or anything that broadcasts
                 over the
                 batch: a number, a 0-d tensor, or first axis 1 in a larger batch.
-            cond, uncond: the inputs that differ, under the same names, (B, …) or (1, …) each.
+            cond, uncond: the inputs that differ, under the same names, (B, …) or (1, …) each; or objects with a
+                length and the methods `over(rows)` and `joined(other)`.
         """
         positive, negative = self.predictions(predict, shared, cond, uncond)
         return widen(positive) if negative is None else guide(positive, negative, self.scale, self.rescale)
@@ -87,18 +88,26 @@ class Guidance:
         uncond = {name: _over(value, batch) for name, value in uncond.items()}
         if not self.batched:
             return predict(**shared, **cond), predict(**shared, **uncond)
-        both = {name: _twice(value, batch) for name, value in shared.items()}
-        both |= {name: torch.cat([value, uncond[name]]) for name, value in cond.items()}
+        # A network that repeats its samples itself computes once what is the same for both halves.
+        itself = getattr(predict, "repeats_rows", False)
+        both = {name: value if itself else _twice(value, batch) for name, value in shared.items()}
+        both |= {name: _joined(value, uncond[name]) for name, value in cond.items()}
         positive, negative = predict(**both).chunk(2)
         return positive, negative
 
 
-def _length(value: Tensor) -> int:
-    return len(value) if isinstance(value, Tensor) and value.ndim > 0 else 1
+def _length(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return len(value) if value.ndim > 0 else 1
+    return len(value) if hasattr(value, "joined") else 1
 
 
-def _over(value: Tensor, batch: int) -> Tensor:
-    return value.expand(batch, *value.shape[1:])
+def _over(value: Any, batch: int) -> Any:
+    return value.expand(batch, *value.shape[1:]) if isinstance(value, Tensor) else value.over(batch)
+
+
+def _joined(value: Any, other: Any) -> Any:
+    return torch.cat([value, other]) if isinstance(value, Tensor) else value.joined(other)
 
 
 def _twice(value: Tensor, batch: int) -> Tensor:

@@ -9,13 +9,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from paintsundo.models import fused
 from paintsundo.models.attention_window import AttentionWindow, extend_window
+from paintsundo.models.context_keys import ContextKeys, Projected
 
 AttentionBackend = Literal["sdpa", "xformers", "sliced"]
 
 # CUDA grids have at most 65535 blocks in their second and third dimension, where fused attention kernels put
 # the batch; attention over time has a batch of B·h·w.
 MAX_FUSED_BATCH = 65535
+# A tile of our kernel for attention over time holds all frames.
+MAX_KERNEL_FRAMES = 64
 # Fused kernels work on tiles of about 64 tokens: shorter sequences, those of attention over time, are packed into one.
 MAX_PACKED_LENGTH = 32
 PACKED_TOKENS = 64
@@ -134,6 +138,7 @@ class Attention(nn.Module):
         self.heads = heads
         self.causal = causal
         self.attention_backend: AttentionBackend = "sdpa"
+        self.fused = False
         self.to_q = nn.Linear(query_dim, inner_dim, bias=False)
         self.to_k = nn.Linear(context_dim, inner_dim, bias=False)
         self.to_v = nn.Linear(context_dim, inner_dim, bias=False)
@@ -160,10 +165,38 @@ class Attention(nn.Module):
         Returns:
             (B, n, query_dim).
         """
-        context = tokens if context is None else context
-        key = extend_window(self.to_k(context), window, num_frames)
-        value = extend_window(self.to_v(context), window, num_frames)
-        return self.to_out[0](self.attend(self.to_q(tokens), key, value))
+        query, key, value = self.project(tokens, tokens if context is None else context)
+        key, value = (extend_window(x, window, num_frames) for x in (key, value))
+        return self.to_out[0](self.attend(query, key, value))
+
+    def project(
+        self, tokens: torch.Tensor, context: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | list[torch.Tensor]:
+        """Queries of the tokens, keys and values of the context; one product where those are the same."""
+        weight = None
+        if self.fused and context is tokens and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            weight = fused.joined_weight([self.to_q, self.to_k, self.to_v])
+        if weight is not None:
+            return F.linear(tokens, weight).chunk(3, dim=-1)
+        return self.to_q(tokens), self.to_k(context), self.to_v(context)
+
+    def over_time(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Self-attention over the frames at each position: tokens (B, T, n, query_dim) → the same, nothing permuted."""
+        frames, positions = tokens.shape[1:3]
+        if fused.has_kernels(tokens) and frames <= MAX_KERNEL_FRAMES and self.attention_backend == "sdpa":
+            from paintsundo.models.triton_kernels import attend_over_time
+
+            out = attend_over_time(*self.project(tokens, tokens), self.heads, self.causal)
+            return self.to_out[0](out)
+        projected = (self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
+        # Positions and heads are one dimension to the attention, which takes them by their strides.
+        some = max(1, MAX_FUSED_BATCH // self.heads)
+        parts = [
+            attend(*(x.flatten(2) for x in piece), piece[0].shape[2] * self.heads, self.attention_backend, self.causal)
+            for piece in zip(*(x.split(some, dim=2) for x in projected), strict=True)
+        ]
+        out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+        return self.to_out[0](out.unflatten(2, (positions, -1)))
 
 
 class TextImageAttention(Attention):
@@ -190,13 +223,13 @@ class TextImageAttention(Attention):
             self.to_v_ip = nn.Linear(context_dim, heads * head_dim, bias=False)
 
     def forward(  # type: ignore[override]
-        self, tokens: torch.Tensor, text: torch.Tensor, image: torch.Tensor | None
+        self, tokens: torch.Tensor, text: torch.Tensor | ContextKeys, image: torch.Tensor | None
     ) -> torch.Tensor:
         """Attend.
 
         Args:
             tokens: (B·T, n, query_dim), T fastest.
-            text: (B, m, context_dim): the same words for all frames of a clip.
+            text: (B, m, context_dim): the same words for all frames of a clip; or what is known of words and image.
             image: (B·T, L, context_dim); ignored by a network without image cross-attention.
 
         Returns:
@@ -204,18 +237,25 @@ class TextImageAttention(Attention):
         """
         query = self.to_q(tokens)
         # All frames see the same words: their keys are projected once per clip.
-        key, value = self.to_k(text), self.to_v(text)
+        key, value, *seen_image = text.of(self) if isinstance(text, ContextKeys) else self.project_context(text, image)
         if torch.is_grad_enabled():
             # The backward kernels go through all queries of a sequence one after another: frames are sequences.
-            frames = query.shape[0] // text.shape[0]
+            frames = query.shape[0] // key.shape[0]
             key, value = (x.repeat_interleave(frames, dim=0) for x in (key, value))
             out = self.attend(query, key, value)
         else:
-            clip_query = query.view(text.shape[0], -1, query.shape[-1])
+            clip_query = query.view(key.shape[0], -1, query.shape[-1])
             out = self.attend(clip_query, key, value).view_as(query)
         if self.image:
-            if image is None:
-                raise ValueError("this network attends to image embeddings, but none were given")
-            seen = self.attend(query, self.to_k_ip(image), self.to_v_ip(image))
+            seen = self.attend(query, *seen_image)
             out = out + (seen if self.alpha is None else (self.alpha.tanh() + 1) * seen)
         return self.to_out[0](out)
+
+    def project_context(self, text: torch.Tensor, image: torch.Tensor | None) -> Projected:
+        """Keys and values of words (B, m, context_dim) and, if it attends to any, images (B·T, L, context_dim)."""
+        projected = (self.to_k(text), self.to_v(text))
+        if not self.image:
+            return projected
+        if image is None:
+            raise ValueError("this network attends to image embeddings, but none were given")
+        return (*projected, self.to_k_ip(image), self.to_v_ip(image))

@@ -2,7 +2,8 @@
 
 Measured where they matter, in training on GPUs: the usual GroupNorm copies channels-last activations to the other
 layout and back, and the gradient of one matrix product that is then cut in two is put together in a slow kernel.
-Outside `torch.compile` the layers compute what their parent class does; diffusers' blocks keep the layout there too.
+Outside `torch.compile` the layers compute what their parent class does, without gradients by the functions of `fused`
+where those are switched on; diffusers' blocks keep the layout there too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 from torch.nn import functional as F
 
+from paintsundo.models import fused
+from paintsundo.models.layers import is_channels_last
+
 
 def use_compiled_forms(network: nn.Module) -> None:
     """Let the layers of a network that have a form for compilers use it, in place; weights and names stay.
@@ -24,13 +28,6 @@ def use_compiled_forms(network: nn.Module) -> None:
         for form in (ChannelsLastGroupNorm, TwoProductGEGLU, ChannelsLastTransformer2D, ChannelsLastResnetBlock2D):
             if type(module) is form.__bases__[0]:
                 module.__class__ = form
-
-
-def is_channels_last(x: torch.Tensor) -> bool:
-    """Whether frames (B, C, h, w) or clips (B, C, T, h, w) lie in memory with their channels last."""
-    if x.dim() == 4:
-        return x.is_contiguous(memory_format=torch.channels_last)
-    return x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 class ChannelsLastGroupNorm(nn.GroupNorm):
@@ -83,19 +80,29 @@ def channels_last_group_norm(
 class TwoProductGEGLU(GEGLU):
     """GEGLU (Shazeer 2020) whose value and gate are two products when compiled for training.
 
-    The gradients of both come then from one kernel that meets each element once.
+    The gradients of both come then from one kernel that meets each element once. At inference (`fused`) they are two
+    products on a processor, whose activation functions are several times slower on halves of rows, and one product
+    and one pass with GPU kernels.
     """
+
+    fused = False
 
     def forward(self, hidden_states: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
         """(…, C) → (…, C')."""
         layer = self.proj
         # Adapters, hooks and weights that are gathered layer by layer need the layer itself to be called.
         plain = type(layer) is nn.Linear and layer.weight.dim() == 2 and not layer._forward_pre_hooks
-        if not (plain and torch.compiler.is_compiling() and torch.is_grad_enabled()):
+        compiling = torch.compiler.is_compiling()
+        inferring = self.fused and not compiling and not torch.is_grad_enabled()
+        if inferring and fused.has_kernels(hidden_states) and not torch.is_autocast_enabled(hidden_states.device.type):
+            return fused.geglu(layer(hidden_states))
+        if not plain or not (
+            hidden_states.device.type == "cpu" if inferring else compiling and torch.is_grad_enabled()
+        ):
             return super().forward(hidden_states, *args, **kwargs)
         biases = (None, None) if layer.bias is None else layer.bias.chunk(2)
         value, gate = (F.linear(hidden_states, w, b) for w, b in zip(layer.weight.chunk(2), biases, strict=True))
-        return value * F.gelu(gate)
+        return value.mul_(F.gelu(gate)) if inferring else value * F.gelu(gate)
 
 
 class ChannelsLastTransformer2D(Transformer2DModel):
@@ -123,6 +130,8 @@ class ChannelsLastTransformer2D(Transformer2DModel):
 class ChannelsLastResnetBlock2D(ResnetBlock2D):
     """diffusers' residual block without the change of memory layout before its skip connection in training."""
 
+    fused = False
+
     def forward(
         self, input_tensor: torch.Tensor, temb: torch.Tensor | None, *args: object, **kwargs: object
     ) -> torch.Tensor:
@@ -130,6 +139,8 @@ class ChannelsLastResnetBlock2D(ResnetBlock2D):
         same_size = self.upsample is None and self.downsample is None
         if not (same_size and self.time_embedding_norm == "default" and is_channels_last(input_tensor)):
             return super().forward(input_tensor, temb, *args, **kwargs)
+        if fused.fast(self, input_tensor) and self.output_scale_factor == 1 and isinstance(self.nonlinearity, nn.SiLU):
+            return self._fused(input_tensor, temb)
         hidden = self.conv1(self.nonlinearity(self.norm1(input_tensor)))
         if self.time_emb_proj is not None:
             temb = self.time_emb_proj(temb if self.skip_time_act else self.nonlinearity(temb))[..., None, None]
@@ -138,3 +149,14 @@ class ChannelsLastResnetBlock2D(ResnetBlock2D):
         hidden = self.conv2(self.dropout(self.nonlinearity(self.norm2(hidden))))
         skip = input_tensor if self.conv_shortcut is None else self.conv_shortcut(input_tensor)
         return (skip + hidden) / self.output_scale_factor
+
+    def _fused(self, frames: torch.Tensor, temb: torch.Tensor | None) -> torch.Tensor:
+        hidden, shift = fused.convolve(self.conv1, fused.normalise(self.norm1, frames, silu=True))
+        shift = None if shift is None else shift[None]
+        if self.time_emb_proj is not None:
+            temb = self.time_emb_proj(temb if self.skip_time_act else self.nonlinearity(temb))
+        if temb is not None:
+            shift = temb if shift is None else temb + shift
+        hidden, bias = fused.convolve(self.conv2, fused.normalise(self.norm2, hidden, shift, silu=True))
+        skip = frames if self.conv_shortcut is None else self.conv_shortcut(frames)
+        return fused.add(skip, hidden, bias)

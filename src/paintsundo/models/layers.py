@@ -40,7 +40,9 @@ class TemporalConv(nn.Conv3d):
     """
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        """(B, C, T, h, w) → (B, C', T, h, w)."""
+        """(B, C, T, h, w) → (B, C', T, h, w), or (B, C, T, h·w) → (B, C', T, h·w)."""
+        if clip.dim() == 4:
+            return F.conv2d(clip, self.weight.squeeze(-1), self.bias, padding=self.padding[:2])
         out = F.conv2d(clip.flatten(3), self.weight.squeeze(-1), self.bias, padding=self.padding[:2])
         return out.unflatten(3, clip.shape[3:])
 
@@ -48,6 +50,27 @@ class TemporalConv(nn.Conv3d):
 def temporal_conv(in_channels: int, out_channels: int) -> TemporalConv:
     """Kernel (3, 1, 1), padded to keep the number of frames."""
     return TemporalConv(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
+
+
+def is_channels_last(x: torch.Tensor) -> bool:
+    """Whether frames (B, C, h, w) or clips (B, C, T, h, w) lie in memory with their channels last."""
+    if x.dim() == 4:
+        return x.is_contiguous(memory_format=torch.channels_last)
+    return x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def frames_to_timeline(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+    """(B·T, C, h, w), T fastest → (B, C, T, h·w), channels last in memory; a view of frames that are."""
+    rows, channels, height, width = frames.shape
+    places = frames.permute(0, 2, 3, 1).reshape(rows // num_frames, num_frames, height * width, channels)
+    return places.permute(0, 3, 1, 2)
+
+
+def timeline_to_frames(timeline: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(B, C, T, h·w) → (B·T, C, h, w), channels last in memory; a view of a timeline that is."""
+    batch, channels, num_frames, _ = timeline.shape
+    places = timeline.permute(0, 2, 3, 1).reshape(batch * num_frames, height, width, channels)
+    return places.permute(0, 3, 1, 2)
 
 
 def frames_to_clip(frames: torch.Tensor, num_frames: int) -> torch.Tensor:

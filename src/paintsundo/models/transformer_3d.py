@@ -6,9 +6,28 @@ import torch
 from diffusers.models.attention import FeedForward
 from torch import nn
 
+from paintsundo.models import fused
 from paintsundo.models.attention import Attention, TextImageAttention
 from paintsundo.models.attention_window import AttentionWindow
-from paintsundo.models.layers import clip_to_frames, frames_to_clip, group_norm, zero_initialised
+from paintsundo.models.context_keys import ContextKeys
+from paintsundo.models.layers import (
+    clip_to_frames,
+    frames_to_clip,
+    frames_to_timeline,
+    group_norm,
+    is_channels_last,
+    timeline_to_frames,
+    zero_initialised,
+)
+
+
+def repeated(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """x (N, …) as a whole again and again until it has `rows` rows; x itself if it has."""
+    return x if len(x) == rows else x.repeat(rows // len(x), *[1] * (x.dim() - 1)).contiguous(**_layout(x))
+
+
+def _layout(x: torch.Tensor) -> dict[str, torch.memory_format]:
+    return {"memory_format": torch.channels_last} if x.dim() == 4 and is_channels_last(x) else {}
 
 
 class SpatialTransformerBlock(nn.Module):
@@ -34,13 +53,18 @@ class SpatialTransformerBlock(nn.Module):
     def forward(
         self,
         tokens: torch.Tensor,
-        text: torch.Tensor,
+        text: torch.Tensor | ContextKeys,
         image: torch.Tensor | None,
         window: AttentionWindow,
         num_frames: int,
     ) -> torch.Tensor:
-        """(B·T, h·w, dim), text (B, 77, C), image (B·T, L, C) → (B·T, h·w, dim)."""
+        """(B·T, h·w, dim), text (B, 77, C), image (B·T, L, C) → (B·T, h·w, dim).
+
+        Where there are k times as many rows of text (and image) as of clips, all clips are repeated k times.
+        """
         tokens = tokens + self.attn1(self.norm1(tokens), window=window, num_frames=num_frames)
+        # From here on clips differ that are the same but for their words.
+        tokens = repeated(tokens, len(text) * num_frames)
         tokens = tokens + self.attn2(self.norm2(tokens), text, image)
         return tokens + self.ff(self.norm3(tokens))
 
@@ -58,9 +82,10 @@ class TemporalTransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(B·h·w, T, dim) → the same."""
-        tokens = tokens + self.attn1(self.norm1(tokens))
-        tokens = tokens + self.attn2(self.norm2(tokens))
+        """(B·h·w, T, dim), or (B, T, h·w, dim) without moving anything → the same."""
+        attend1, attend2 = (x.over_time if tokens.dim() == 4 else x for x in (self.attn1, self.attn2))
+        tokens = tokens + attend1(self.norm1(tokens))
+        tokens = tokens + attend2(self.norm2(tokens))
         return tokens + self.ff(self.norm3(tokens))
 
 
@@ -80,6 +105,7 @@ class SpatialTransformer(nn.Module):
     ) -> None:
         super().__init__()
         inner_dim = heads * head_dim
+        self.fused = False
         self.norm = group_norm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, inner_dim)
         self.transformer_blocks = nn.ModuleList(
@@ -91,17 +117,19 @@ class SpatialTransformer(nn.Module):
     def forward(
         self,
         frames: torch.Tensor,
-        text: torch.Tensor,
+        text: torch.Tensor | ContextKeys,
         image: torch.Tensor | None,
         window: AttentionWindow,
         num_frames: int,
     ) -> torch.Tensor:
         """(B·T, C, h, w), text (B, 77, D), image (B·T, L, D) → (B·T, C, h, w)."""
         height, width = frames.shape[-2:]
-        tokens = self.proj_in(self.norm(frames).flatten(2).transpose(1, 2))
+        normed = fused.normalise(self.norm, frames) if fused.fast(self, frames) else self.norm(frames)
+        tokens = self.proj_in(normed.flatten(2).transpose(1, 2))
         for block in self.transformer_blocks:
             tokens = block(tokens, text, image, window, num_frames)
-        return frames + self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, width))
+        added = self.proj_out(tokens).transpose(1, 2).unflatten(2, (height, width))
+        return repeated(frames, len(added)) + added
 
 
 class PointwiseConv1d(nn.Conv1d):
@@ -131,6 +159,7 @@ class TemporalTransformer(nn.Module):
         def projection(in_dim: int, out_dim: int) -> nn.Module:
             return PointwiseConv1d(in_dim, out_dim, kernel_size=1) if pointwise_conv else nn.Linear(in_dim, out_dim)
 
+        self.fused = False
         self.norm = group_norm(norm_groups, channels, eps=1e-6)
         self.proj_in = projection(channels, inner_dim)
         self.transformer_blocks = nn.ModuleList(
@@ -140,6 +169,8 @@ class TemporalTransformer(nn.Module):
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
         """(B·T, C, h, w) → the same."""
+        if fused.fast(self, frames):
+            return self._fused(frames, num_frames)
         clip = self.norm(frames_to_clip(frames, num_frames))  # statistics over T, h, w
         batch, channels, _, height, width = clip.shape
         tokens = self.proj_in(clip.permute(0, 3, 4, 2, 1).reshape(-1, num_frames, channels))
@@ -147,3 +178,11 @@ class TemporalTransformer(nn.Module):
             tokens = block(tokens)
         clip = self.proj_out(tokens).view(batch, height, width, num_frames, channels).permute(0, 4, 3, 1, 2)
         return frames + clip_to_frames(clip)
+
+    def _fused(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+        timeline = fused.normalise(self.norm, frames_to_timeline(frames, num_frames))  # statistics over T, h, w
+        tokens = self.proj_in(timeline.permute(0, 2, 3, 1))
+        for block in self.transformer_blocks:
+            tokens = block(tokens)
+        timeline = self.proj_out(tokens).permute(0, 3, 1, 2)
+        return frames + timeline_to_frames(timeline, *frames.shape[-2:])

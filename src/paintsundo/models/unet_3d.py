@@ -12,13 +12,16 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from paintsundo.errors import UserError
+from paintsundo.models import fused
+from paintsundo.models.attention import TextImageAttention
 from paintsundo.models.attention_window import AttentionWindow, check_attention_window
+from paintsundo.models.context_keys import ContextKeys
 from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
 from paintsundo.models.layers import SiLU, group_norm
 from paintsundo.models.official_layout import OfficialLayoutMixin
 from paintsundo.models.resblock_3d import Downsample, ResBlock, Upsample
-from paintsundo.models.transformer_3d import SpatialTransformer, TemporalTransformer
+from paintsundo.models.transformer_3d import SpatialTransformer, TemporalTransformer, repeated
 
 # Configuration keys of the published file whose other values this network does not compute.
 _ONLY = {
@@ -105,6 +108,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         if num_heads < 1 and num_head_channels < 1:
             raise UserError("UNet3DModel needs num_heads or num_head_channels")
         self.gradient_checkpointing = False
+        self.fused = False
         self.set_attention_window(attention_window)
         self.default_fs = default_fs
 
@@ -212,7 +216,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         self,
         x: torch.Tensor,
         timesteps: torch.Tensor,
-        context_text: torch.Tensor,
+        context_text: torch.Tensor | ContextKeys,
         context_img: torch.Tensor | None = None,
         fs: torch.Tensor | None = None,
         concat_cond: torch.Tensor | None = None,
@@ -224,7 +228,9 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         Args:
             x: noisy latents (B, C, T, h, w).
             timesteps: (B,), 0 … 999.
-            context_text: words (B, 77, context_dim), the same for every frame.
+            context_text: words (B, 77, context_dim), the same for every frame; or what `project_context` made of them
+                and the image embeddings. With k·B rows, the clips are repeated k times as a whole, and layers that see
+                no words yet are computed once for all.
             context_img: image embeddings (B, T, L, context_dim), a set for each frame.
             fs: frame strides (B,); `default_fs` without it.
             concat_cond: latents (B, in_channels − C, T, h, w) concatenated to x: those of the given frames,
@@ -233,10 +239,12 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
             features: of the inner blocks at earlier steps; all blocks are computed without it.
 
         Returns:
-            (B, out_channels, T, h, w).
+            (B, out_channels, T, h, w), or (k·B, …).
         """
         window = self._attention_window if attention_window is None else check_attention_window(attention_window)
-        batch, _, num_frames = x.shape[:3]
+        num_frames, batch = x.shape[2], len(context_text)
+        if batch % len(x):
+            raise ValueError(f"{batch} rows of words for {len(x)} clips")
         if context_img is not None:
             if context_img.shape[1] != num_frames:
                 raise ValueError(f"{context_img.shape[1]} sets of image embeddings for {num_frames} frames")
@@ -253,7 +261,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         skips = [frames]
         blocks = len(self.input_blocks)
         outer = blocks if features is None else min(features.blocks, blocks)
-        kept = None if features is None else features.recall(len(frames))
+        kept = None if features is None else features.recall(batch * num_frames)
         for block in self.input_blocks[1 : blocks if kept is None else outer]:
             frames = self._run_block(block, frames, embedding, context)
             skips.append(frames)
@@ -264,26 +272,40 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         for block in self.output_blocks[-len(skips) :]:
             if len(skips) == outer:
                 inner = frames
-            frames = torch.cat([frames, skips.pop()], dim=1)
+            frames = repeated(frames, batch * num_frames)
+            frames = torch.cat([frames, repeated(skips.pop(), len(frames))], dim=1)
             size = skips[-1].shape[-2:] if skips else frames.shape[-2:]
             frames = self._run_block(block, frames, embedding, context, size)
         if features is not None:
             features.keep(inner if kept is None else None)
-        frames = self.out(frames)
+        if fused.fast(self, frames):
+            frames = self.out[2](fused.normalise(self.out[0], frames, silu=True))
+        else:
+            frames = self.out(frames)
         return frames.unflatten(0, (batch, num_frames)).transpose(1, 2)
+
+    def project_context(self, context_text: torch.Tensor, context_img: torch.Tensor | None) -> ContextKeys:
+        """Keys and values of all cross-attentions, to be given to many calls in place of words and image embeddings."""
+        image = None if context_img is None else context_img.flatten(0, 1)
+        layers = {
+            layer: layer.project_context(context_text, image)
+            for layer in self.modules()
+            if isinstance(layer, TextImageAttention)
+        }
+        return ContextKeys(layers, len(context_text))
 
     def _run_block(
         self,
         block: nn.ModuleList,
         frames: torch.Tensor,
         embedding: torch.Tensor,
-        context: tuple[torch.Tensor, torch.Tensor | None, AttentionWindow, int],
+        context: tuple[torch.Tensor | ContextKeys, torch.Tensor | None, AttentionWindow, int],
         size: tuple[int, int] | None = None,
     ) -> torch.Tensor:
         """One entry of the skeleton: its layers in order, each with the arguments of its kind."""
         for layer in block:
             if isinstance(layer, ResBlock):
-                frames = self._run(layer, frames, embedding, context[-1])
+                frames = self._run(layer, frames, repeated(embedding, len(frames) // context[-1]), context[-1])
             elif isinstance(layer, SpatialTransformer):
                 frames = self._run(layer, frames, *context)
             elif isinstance(layer, TemporalTransformer):

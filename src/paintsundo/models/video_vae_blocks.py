@@ -8,8 +8,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from paintsundo.models import fused
 from paintsundo.models.attention import Attention, AttentionBackend, attend
-from paintsundo.models.layers import SiLU, clip_to_frames, frames_to_clip, group_norm, temporal_conv
+from paintsundo.models.layers import (
+    SiLU,
+    clip_to_frames,
+    frames_to_clip,
+    frames_to_timeline,
+    group_norm,
+    temporal_conv,
+    timeline_to_frames,
+)
 
 
 def by_slices(
@@ -41,6 +50,7 @@ class ResnetBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = None if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
         self.silu = SiLU()
+        self.fused = False
         self.slice_frames: int | None = None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -48,6 +58,11 @@ class ResnetBlock(nn.Module):
         return by_slices(self._block, frames, self.slice_frames)
 
     def _block(self, frames: torch.Tensor) -> torch.Tensor:
+        if fused.fast(self, frames):
+            hidden, bias = fused.convolve(self.conv1, fused.normalise(self.norm1, frames, silu=True))
+            shift = None if bias is None else bias[None]
+            hidden, bias = fused.convolve(self.conv2, fused.normalise(self.norm2, hidden, shift, silu=True))
+            return fused.add(frames if self.nin_shortcut is None else self.nin_shortcut(frames), hidden, bias)
         hidden = self.conv1(self.silu(self.norm1(frames)))
         hidden = self.conv2(self.dropout(self.silu(self.norm2(hidden))))
         return hidden + (frames if self.nin_shortcut is None else self.nin_shortcut(frames))
@@ -78,10 +93,19 @@ class VideoResnetBlock(ResnetBlock):
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
         """(B·T, C, h, w) → (B·T, C', h, w)."""
         frames = super().forward(frames)
+        if fused.fast(self, frames):
+            return self._fused_over_time(frames, num_frames)
         clip = self.time_stack["in_layers"](frames_to_clip(frames, num_frames))
         clip = self.time_stack["out_layers"](clip)
         # a·(x + stack(x)) + (1 − a)·x
         return frames + self.mix_factor.sigmoid() * clip_to_frames(clip)
+
+    def _fused_over_time(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
+        timeline, bias = frames_to_timeline(frames, num_frames), None
+        for layers in (self.time_stack["in_layers"], self.time_stack["out_layers"]):
+            shift = None if bias is None else bias[None]
+            timeline, bias = fused.convolve(layers[-1], fused.normalise(layers[0], timeline, shift, silu=True))
+        return fused.add(frames, timeline_to_frames(timeline, *frames.shape[-2:]), bias, self.mix_factor.sigmoid())
 
 
 class AttnBlock(nn.Module):
@@ -125,12 +149,15 @@ class Upsample(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.fused = False
         self.slice_frames: int | None = None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         return by_slices(self._block, frames, self.slice_frames)
 
     def _block(self, frames: torch.Tensor) -> torch.Tensor:
+        if fused.can_upsample(self, self.conv, frames):
+            return fused.upsample_convolve(self.conv, frames)
         return self.conv(F.interpolate(frames, scale_factor=2.0, mode="nearest"))
 
 
@@ -158,12 +185,19 @@ class ConvCombiner(nn.Module):
 
     def __init__(self, state_channels: int, channels: int) -> None:
         super().__init__()
+        self.fused = False
         self.conv = nn.Conv2d(state_channels, channels, 1)
 
     def forward(self, frames: torch.Tensor, state: torch.Tensor, num_frames: int) -> torch.Tensor:
         """(B·T, C, h, w), kept state (B, C', 2, h, w) → (B·T, C, h, w)."""
         batch = state.shape[0]
         added = self.conv(state.transpose(1, 2).flatten(0, 1))
+        if fused.fast(self, frames):
+            # In place: the frames are a fresh result of the layer before. `index_add` would change their layout.
+            clips = frames.unflatten(0, (batch, num_frames))
+            clips[:, 0] += added[0::2]
+            clips[:, -1] += added[1::2]
+            return frames
         # Out of place, so that gradients flow through both.
         first = torch.arange(batch, device=frames.device) * num_frames
         ends = torch.stack([first, first + num_frames - 1], dim=1).flatten()
@@ -182,7 +216,8 @@ class AttentionCombiner(Attention):
     ) -> torch.Tensor:
         """(B·T, C, h, w), kept state (B, C', 2, h, w) → (B·T, C, h, w)."""
         height, width = frames.shape[-2:]
-        tokens = self.norm(frames).flatten(2).transpose(1, 2)  # (B·T, h·w, C)
+        normed = fused.normalise(self.norm, frames) if fused.fast(self, frames) else self.norm(frames)
+        tokens = normed.flatten(2).transpose(1, 2)  # (B·T, h·w, C)
         # The keys are the same for all frames of a clip: its tokens are one sequence of T·h·w queries.
         clip = tokens.reshape(state.shape[0], -1, tokens.shape[-1])
         out = super().forward(clip, state.flatten(2).transpose(1, 2)).view_as(tokens)
@@ -194,10 +229,14 @@ class VideoConv(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
+        self.fused = False
         self.time_mix_conv = temporal_conv(out_channels, out_channels)
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
         """(B·T, C, h, w) → (B·T, C', h, w)."""
         frames = super().forward(frames)
+        if fused.fast(self, frames):
+            timeline = self.time_mix_conv(frames_to_timeline(frames, num_frames))
+            return timeline_to_frames(timeline, *frames.shape[-2:])
         clip = self.time_mix_conv(frames_to_clip(frames, num_frames))
         return clip_to_frames(clip)

@@ -16,6 +16,7 @@ from paintsundo.conditioning.images import crop_to, to_model, to_uint8
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
 from paintsundo.pipelines.noise import draw, streams
+from paintsundo.pipelines.offload import is_streamed
 from paintsundo.pipelines.placement import Placement
 from paintsundo.pipelines.sampling import OnStep, denoise
 
@@ -135,15 +136,16 @@ def denoise_pairs(
         concat[row, :, 0] = conditions.latents[index]
         concat[row, :, -1] = conditions.latents[index + 1]
 
-    def context(text_row: int, image: Tensor) -> Mapping[str, Tensor]:
-        return {
-            "context_text": conditions.text[text_row : text_row + 1].to(dtype).expand(rows, -1, -1),
-            "context_img": image.to(dtype).expand(rows, -1, -1, -1),
-        }
+    def context(text_row: int, image: Tensor) -> Mapping[str, Any]:
+        text = conditions.text[text_row : text_row + 1].to(dtype)
+        if prepared:
+            # The same for every step; the negative one for every pair as well.
+            return {"context_text": parts.unet.project_context(text.expand(len(image), -1, -1), image.to(dtype))}
+        return {"context_text": text.expand(rows, -1, -1), "context_img": image.to(dtype).expand(rows, -1, -1, -1)}
 
-    def predict(sample: Tensor, timestep: Tensor, **inputs: Tensor) -> Tensor:
-        return parts.unet(sample.to(dtype), timestep, attention_window=attention_window, **inputs)
-
+    # Of a network whose weights come block by block no layer is called but by the blocks themselves.
+    prepared = getattr(parts.unet, "fused", False) and not is_streamed(parts.unet)
+    predict = _Denoiser(parts.unet, attention_window)
     grey = conditions.grey_context
     return denoise(
         scheduler,
@@ -160,6 +162,18 @@ def denoise_pairs(
         num_inference_steps=num_inference_steps,
         on_step=on_step,
     )
+
+
+class _Denoiser:
+    """The video network as the sampling loop calls it."""
+
+    def __init__(self, unet: Any, attention_window: str) -> None:
+        self.unet, self.attention_window = unet, attention_window
+        # Layers before the first that sees words are then computed once for both halves of guidance.
+        self.repeats_rows = getattr(unet, "fused", False)
+
+    def __call__(self, sample: Tensor, timestep: Tensor, **inputs: Any) -> Tensor:
+        return self.unet(sample.to(self.unet.dtype), timestep, attention_window=self.attention_window, **inputs)
 
 
 def decode_clip(

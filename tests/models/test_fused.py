@@ -1,0 +1,130 @@
+"""Fast forms of inference give what the plain layers give, in both networks, all windows and number types."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paintsundo.models import fused, use_channels_last
+from paintsundo.models.attention_window import ATTENTION_WINDOWS
+
+from small_networks import randomise, single_frame_inputs, single_frame_unet, unet_3d, unet_3d_inputs, video_autoencoder
+
+
+def error(value: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((value.double() - truth.double()).norm() / truth.double().norm())
+
+
+def plain_and_fast(network: Any) -> tuple[Any, Any]:
+    fast = fused.set_fused(use_channels_last(copy.deepcopy(network)), True)
+    return network, fast
+
+
+@pytest.mark.parametrize("window", ATTENTION_WINDOWS)
+@pytest.mark.parametrize("batch", [1, 2])
+@torch.no_grad()
+def test_3d_unet_in_every_window(window: str, batch: int) -> None:
+    plain, fast = plain_and_fast(randomise(unet_3d()))
+    inputs = unet_3d_inputs(batch=batch)
+    truth = plain.double()(*(x.double() if x.is_floating_point() else x for x in inputs), attention_window=window)
+    assert error(fast(*inputs, attention_window=window), truth) < 1e-5
+
+
+@torch.no_grad()
+def test_bfloat16_is_no_further_from_the_truth_than_plain_bfloat16() -> None:
+    for network, inputs in ((unet_3d(), unet_3d_inputs()), (single_frame_unet(), single_frame_inputs())):
+        plain, fast = plain_and_fast(randomise(network))
+        truth = sample(plain(*inputs))
+        halves = [x.bfloat16() if x.is_floating_point() else x for x in inputs]
+        errors = [error(sample(net.bfloat16()(*halves)), truth) for net in (plain, fast)]
+        assert 0 < errors[1] < 1.3 * errors[0]
+
+
+@torch.no_grad()
+def test_single_frame_unet() -> None:
+    plain, fast = plain_and_fast(randomise(single_frame_unet()))
+    inputs = single_frame_inputs()
+    assert error(sample(fast(*inputs)), sample(plain(*inputs))) < 1e-5
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@torch.no_grad()
+def test_temporal_autoencoder(batch: int) -> None:
+    plain, fast = plain_and_fast(randomise(video_autoencoder()))
+    frames = torch.randn(batch, 3, 5, 16, 24, generator=torch.Generator().manual_seed(3))
+    latents, hidden = fast.encode(frames)
+    expected, states = plain.encode(frames)
+    assert error(latents, expected) < 1e-5
+    assert all(error(a, b) < 1e-5 for a, b in zip(hidden, states, strict=True))
+    assert error(fast.decode(latents, hidden), plain.decode(expected, states)) < 1e-5
+
+
+@pytest.mark.parametrize("window", ["none", "roll"])
+@torch.no_grad()
+def test_context_once_and_rows_repeated(window: str) -> None:
+    _, fast = plain_and_fast(randomise(unet_3d()))
+    x, timesteps, text, image, fs, concat = unet_3d_inputs(batch=2)
+    other, grey = text.flip(0) + 1, image.flip(0) - 1
+    twice = [torch.cat([value, value]) for value in (x, timesteps, fs, concat)]
+    both = fast(twice[0], twice[1], torch.cat([text, other]), torch.cat([image, grey]), *twice[2:], window)
+    keys = fast.project_context(text, image).joined(fast.project_context(other, grey))
+    assert len(keys) == 4
+    assert error(fast(x, timesteps, keys, None, fs, concat, window), both) < 1e-5
+    one = fast.project_context(text[:1], image[:1])
+    assert one.over(2) is one.over(2)
+    alone = fast(x, timesteps, text[:1].expand(2, -1, -1), image[:1].expand(2, -1, -1, -1), fs, concat, window)
+    assert error(fast(x, timesteps, one.over(2), None, fs, concat, window), alone) < 1e-5
+    with pytest.raises(ValueError, match="3 rows of words for 2 clips"):
+        fast(x, timesteps, torch.cat([text, text[:1]]), torch.cat([image, image[:1]]), fs, concat)
+
+
+@torch.no_grad()
+def test_doubled_pictures_are_never_made() -> None:
+    conv = nn.Conv2d(5, 7, 3, padding=1)
+    x = torch.randn(2, 5, 6, 9).contiguous(memory_format=torch.channels_last)
+    out = fused.upsample_convolve(conv, x)
+    assert error(out, conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))) < 1e-6
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_weights_keep_their_names_and_are_stored_once() -> None:
+    network = randomise(unet_3d())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fused.set_fused(use_channels_last(network), True)
+    with torch.no_grad():
+        network(*unet_3d_inputs())
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    attention = next(m for m in network.modules() if hasattr(m, "to_k_ip") is False and hasattr(m, "to_q"))
+    assert attention.to_q.weight.untyped_storage().data_ptr() == attention.to_v.weight.untyped_storage().data_ptr()
+    moved = copy.deepcopy(network).double().float()
+    with torch.no_grad():
+        assert error(moved(*unet_3d_inputs()), network(*unet_3d_inputs())) < 1e-6
+
+
+def test_gradients_take_the_plain_way() -> None:
+    plain, fast = plain_and_fast(randomise(unet_3d()))
+    inputs = unet_3d_inputs()
+    fast(*inputs).square().mean().backward()
+    plain(*inputs).square().mean().backward()
+    for (name, a), b in zip(plain.named_parameters(), fast.parameters(), strict=True):
+        assert b.grad is not None and torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6), name
+
+
+@torch.no_grad()
+def test_adapters_and_hooks_are_called() -> None:
+    _, fast = plain_and_fast(randomise(unet_3d()))
+    layers = [m for m in fast.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d, nn.Linear))]
+    called = set()
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda module, _: called.add(module))
+    fast(*unet_3d_inputs())
+    assert called == set(layers)
+
+
+def sample(output: Any) -> torch.Tensor:
+    return getattr(output, "sample", output)

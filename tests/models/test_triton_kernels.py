@@ -1,0 +1,83 @@
+"""Kernels for GPUs, interpreted on a processor: each against its definition in double precision."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+
+# Triton reads the variable when kernels are defined, so that they are interpreted in a process of their own.
+CHECKS = """
+import sys
+import torch
+import torch.nn.functional as F
+from paintsundo.models import fused, triton_kernels, use_channels_last
+
+torch.manual_seed(0)
+torch.set_grad_enabled(False)
+
+def error(value, truth):
+    return float((value.double() - truth).norm() / truth.norm())
+
+def last(x):
+    return x.contiguous(memory_format=torch.channels_last)
+
+for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
+    for shape, groups in (((4, 40, 5, 7), 8), ((1, 10, 3, 200), 5), ((1, 160, 2, 2), 32)):
+        x = last((torch.randn(shape) * 3 + 20).to(dtype))
+        weight, bias = torch.randn(2, shape[1]).to(dtype)
+        for rows in (None, 1, shape[0]):
+            shift = None if rows is None else torch.randn(rows, shape[1]).to(dtype)
+            moved = x.double()
+            if shift is not None:
+                moved = moved + shift.double().repeat_interleave(shape[0] // rows, 0)[..., None, None]
+            truth = F.group_norm(moved, groups, weight.double(), bias.double(), 1e-5)
+            out = triton_kernels.group_norm(x, groups, weight, bias, 1e-5, shift)
+            assert error(out, truth) < 10 * bound, (dtype, shape, rows)
+            out = triton_kernels.group_norm(x, groups, weight, bias, 1e-5, shift, silu=True)
+            assert error(out, F.silu(truth)) < 10 * bound
+            assert out.is_contiguous(memory_format=torch.channels_last)
+    x, y = (last(torch.randn(3, 40, 7, 9).to(dtype)) for _ in range(2))
+    bias, mix = torch.randn(40).to(dtype), torch.rand(1).to(dtype)
+    added = y.double() + bias.double()[:, None, None]
+    assert error(triton_kernels.add(x, y, bias), x.double() + added) < bound
+    assert error(triton_kernels.add(x, y, bias, mix), x.double() + mix.double() * added) < bound
+    projected = torch.randn(2, 3, 100).to(dtype)
+    value, gate = projected.double().chunk(2, -1)
+    assert error(triton_kernels.geglu(projected), value * F.gelu(gate)) < bound
+    for frames in (1, 5, 33):
+        query, key, value = torch.randn(2, frames, 2, 3 * 24).to(dtype).chunk(3, -1)
+        for causal in (False, True):
+            out = triton_kernels.attend_over_time(query, key, value, 2, causal)
+            q, k, v = (t.double().unflatten(-1, (2, 12)).permute(0, 2, 3, 1, 4) for t in (query, key, value))
+            truth = F.scaled_dot_product_attention(q, k, v, is_causal=causal).permute(0, 3, 1, 2, 4).flatten(3)
+            assert error(out, truth) < bound, (dtype, frames, causal)
+
+sys.path.insert(0, sys.argv[1])
+from small_networks import randomise, unet_3d, unet_3d_inputs, video_autoencoder
+
+def both(network, call):
+    truth = call(network)
+    return error(call(fused.set_fused(use_channels_last(network), True)), truth.double())
+
+assert fused.has_kernels(torch.zeros(1))
+assert both(randomise(unet_3d()), lambda net: net(*unet_3d_inputs(num_frames=2, batch=1, height=2, width=4))) < 1e-5
+frames = torch.randn(1, 3, 2, 4, 4)
+assert both(randomise(video_autoencoder()), lambda net: net(frames)) < 1e-5
+print("all agree")
+"""
+
+
+def test_kernels_and_the_networks_that_use_them() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", CHECKS, str(Path(__file__).parent)],
+        env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "all agree" in run.stdout
