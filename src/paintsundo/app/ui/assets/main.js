@@ -66,8 +66,12 @@ function build(store) {
     window.scrollTo({ top: 0 });
   });
   store.addEventListener("change", () => {
+    const held = document.activeElement;
     update();
     remember(store);
+    // A control that is gone takes the keyboard's place with it: go on from the beginning of the room.
+    const lost = held && page.contains(held) ? held.disabled || !held.checkVisibility() : held && held !== document.body && !held.isConnected;
+    if (lost) room.focus({ preventScroll: true });
   });
   update();
   return page;
