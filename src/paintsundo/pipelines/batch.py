@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from paintsundo.checkpoints.fingerprint import file_hash
@@ -17,6 +18,7 @@ from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions, KeyframeOptions, VideoOptions
 from paintsundo.pipelines.placement import choose_device
 from paintsundo.pipelines.run_folder import RunFolder, Settings
+from paintsundo.pipelines.spread import SpreadModels, Workers, films, launched, spread_devices
 
 
 def make_films(options: InferOptions) -> int:
@@ -29,17 +31,51 @@ def make_films(options: InferOptions) -> int:
         UserError: nothing can be made, or the only picture is bad.
     """
     choose_device(options.runtime.device)
+    devices = spread_devices(options)
     inputs = _inputs(options)
     if options.keyframes.folder is None and not inputs.many:
         open_picture(inputs.pictures[0][0])  # a bad picture is told before any checkpoint is fetched
-    models = ModelSet(options)
     for name in inputs.skipped:
         say(f"skipped {name}: not a picture file")
+    group = launched()
+    if group is not None:
+        _share(inputs, *group)
+    if len(devices) > 1 and len(inputs.pictures) == 1:
+        spread = SpreadModels(options, devices)
+        with spread:
+            bad = _one_after_the_other(options, inputs, spread)
+    else:
+        device = choose_device(devices[0]) if devices else _launched_device(options, group)
+        models = ModelSet(options, device)
+        pending = _pending(options, inputs, models) if len(devices) > 1 else 0
+        if pending > 1:
+            bad = _spread(options, inputs, models, devices[:pending])
+        else:
+            bad = _one_after_the_other(options, inputs, models)
+    if bad:
+        say(f"{len(inputs.pictures) - len(bad)} of {len(inputs.pictures)} pictures done; not done:")
+        for message in bad:
+            say(f"  {message}")
+    return 2 if bad else 0
+
+
+def begin_job(options: InferOptions, file: Path, name: str, models: ModelSet) -> Job:
+    """A picture's job, its folder made ready.
+
+    Raises:
+        UserError: a bad picture, or a place where something else lies.
+    """
+    job = _job(options, file, name, models)
+    job.begin(options)
+    return job
+
+
+def _one_after_the_other(options: InferOptions, inputs: Inputs, models: ModelSet) -> list[str]:
+    """Make all films; what is wrong with the pictures that have none."""
     bad: list[str] = []
     for file, name in inputs.pictures:
         try:
-            job = _job(options, file, name, models)
-            job.begin(options)
+            job = begin_job(options, file, name, models)
         except UserError as error:
             if not inputs.many:
                 raise
@@ -47,11 +83,43 @@ def make_films(options: InferOptions) -> int:
             bad.append(str(error))
             continue
         make_film(job, options, models)
-    if bad:
-        say(f"{len(inputs.pictures) - len(bad)} of {len(inputs.pictures)} pictures done; not done:")
-        for message in bad:
-            say(f"  {message}")
-    return 2 if bad else 0
+    return bad
+
+
+def _spread(options: InferOptions, inputs: Inputs, models: ModelSet, devices: list[str]) -> list[str]:
+    """The same by a process for each device, in any order."""
+    bad: dict[int, str] = {}
+    with Workers(options, devices, models.hashes) as workers:
+        for place, mistake in films(workers, inputs.pictures):
+            if mistake is not None:
+                say(f"error: {mistake}")
+                bad[place] = mistake
+    return [bad[place] for place in sorted(bad)]
+
+
+def _pending(options: InferOptions, inputs: Inputs, models: ModelSet) -> int:
+    """How many pictures may need work: not those finished before."""
+    if options.overwrite:
+        return len(inputs.pictures)
+    count = 0
+    for file, name in inputs.pictures:
+        try:
+            count += not _job(options, file, name, models).folder.finished(options.video.formats)
+        except UserError:
+            continue  # told when its turn comes
+    return count
+
+
+def _share(inputs: Inputs, rank: int, processes: int, local_rank: int) -> None:
+    """Leave a process of several its share of the pictures."""
+    inputs.pictures = inputs.pictures[rank::processes]
+    inputs.many = True
+
+
+def _launched_device(options: InferOptions, group: tuple[int, int, int] | None) -> torch.device | None:
+    if group is None or options.runtime.device != "auto" or not torch.cuda.is_available():
+        return None
+    return choose_device(f"cuda:{group[2]}")
 
 
 def _inputs(options: InferOptions) -> Inputs:

@@ -21,7 +21,7 @@ from paintsundo.pipelines.interpolation import frame_positions, join_keyframes
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.provenance import Provenance
-from paintsundo.pipelines.record import machine, peak_memory, versions
+from paintsundo.pipelines.record import machine, versions
 from paintsundo.pipelines.run_folder import RunFolder
 from paintsundo.pipelines.writers import WRITERS, write_png, write_text
 
@@ -67,7 +67,7 @@ def make_film(job: Job, options: InferOptions, models: ModelSet) -> None:
     if job.kept:
         say(f"{folder.path} is finished with these settings already: kept")
         return
-    if models.device.type == "cuda":
+    if models.device.type == "cuda" and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats(models.device)
     provenance = Provenance(models.labels, folder.settings)
     started = datetime.now(UTC)
@@ -187,8 +187,7 @@ def _record(
         },
         "versions": versions(),
         "machine": machine(device),
-        "peak_memory": peak_memory(device),
-        "memory_plan": models.pipe.memory.record() if models.loaded else None,
+        **models.memory(),
     }
 
 

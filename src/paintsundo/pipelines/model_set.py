@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from paintsundo.errors import UserError
 from paintsundo.pipelines.film import PaintsUndoPipeline
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.placement import choose_device
+from paintsundo.pipelines.record import peak_memory
 from paintsundo.pipelines.sizes import check_buckets, check_keyframe_size, keyframe_multiple, video_multiple
 from paintsundo.settings import one_line
 
@@ -27,12 +29,17 @@ from paintsundo.settings import one_line
 class ModelSet:
     """The models of a command: checked at once, hashed when first recorded, loaded when first used.
 
+    Args:
+        options: of the command.
+        device: where to compute; the options' own without it.
+
     Raises:
         UserError: a checkpoint is missing or another model's, or a size or scheduler does not suit it.
     """
 
-    def __init__(self, options: InferOptions) -> None:
+    def __init__(self, options: InferOptions, device: torch.device | None = None) -> None:
         self.options = options
+        self._device = device
         models = options.models
         self.own_keyframes = options.keyframes.folder is not None
         # A film of keyframes alone needs no video model, own keyframes no keyframe model, a given prompt no tagger.
@@ -77,6 +84,15 @@ class ModelSet:
                 self._hashes["lora"] = {"file": file_hash(Path(self.options.models.lora))}
         return self._hashes
 
+    def known_hashes(self, hashes: dict[str, Any]) -> None:
+        """Take over what another process has hashed."""
+        self._hashes = hashes
+
+    def memory(self) -> dict[str, Any]:
+        """Largest memory of the process so far, and of torch on the device, and what was planned."""
+        plan = self.pipe.memory.record() if self.loaded else None
+        return {"peak_memory": peak_memory(self.device), "memory_plan": plan}
+
     def hash_of(self, part: str) -> str | None:
         """One hash for a part; None if it is not used."""
         return combined(self.hashes[part]) if part in self.hashes else None
@@ -102,7 +118,7 @@ class ModelSet:
     @property
     def device(self) -> torch.device:
         """Where the models compute."""
-        return choose_device(self.options.runtime.device)
+        return choose_device(self.options.runtime.device) if self._device is None else self._device
 
     @property
     def loaded(self) -> bool:
@@ -112,11 +128,13 @@ class ModelSet:
     def pipe(self) -> PaintsUndoPipeline:
         """The loaded pipeline."""
         if self._pipe is None:
+            options = copy.deepcopy(self.options)
+            options.runtime.device = str(self.device)
             self._pipe = PaintsUndoPipeline.from_pretrained(
                 single_frame=self.folders.get("single_frame"),
                 multi_frame=self.folders.get("multi_frame"),
                 tagger=self.folders.get("tagger"),
-                options=self.options,
+                options=options,
             )
             self._pipe.memory.tell = _tell
             if not self.options.runtime.progress:

@@ -127,6 +127,7 @@ class RuntimeOptions:
     """Where and how to compute; none of it changes the film by more than rounding, but `seed_device`."""
 
     device: str = "auto"
+    devices: list[str] = field(default_factory=list)
     dtype: str = "auto"
     attention: str = "sdpa"
     memory: str = "auto"
