@@ -98,7 +98,7 @@ async function restore(store, address) {
   if (wanted && (await store.open(wanted))) {
     const stage = store.status.stage;
     const natural = stage === "keyframes" ? "keyframes" : stage === "film" || store.status.has_film ? "film" : "picture";
-    store.go(id === wanted && STEPS.some(([name]) => name === view) ? view : natural);
+    store.go(id === wanted && (view === "runs" || STEPS.some(([name]) => name === view)) ? view : natural);
   } else if (address === "#runs") store.go("runs");
 }
 
