@@ -66,6 +66,9 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         def file_response(self, *args: Any, **kwargs: Any) -> Response:
             response = super().file_response(*args, **kwargs)
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+            if str(getattr(response, "path", "")).endswith(".js"):
+                # Some machines' lists of types call it plain text, and then no browser runs a module.
+                response.headers["Content-Type"] = "text/javascript; charset=utf-8"
             return response
 
     app.mount(assets_path(), Lasting(directory=ASSETS))

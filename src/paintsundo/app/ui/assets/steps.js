@@ -80,6 +80,6 @@ const clamp = (step) => Math.min(Math.max(step, 0), FIRST_STROKE);
 function evenRound(value) {
   const down = Math.floor(value);
   const rest = value - down;
-  if (Math.abs(rest - 0.5) > 1e-9) return Math.round(value);
+  if (rest !== 0.5) return Math.round(value);
   return down % 2 ? down + 1 : down;
 }
