@@ -10,7 +10,7 @@ checkpoint) is written: benchmark.json (all figures), benchmark.md (the table th
 full_size=false    the smallest networks that have every part: seconds on a CPU
 models=bundled     real weights instead: bundled, official, or a folder with single_frame/ and multi_frame/
 device dtype attention memory guidance batch attention_window    as infer.py's options
-overrides=[fast=hold_3,…]    any other of infer.py's options
+overrides=[fast=every_3,…]    any other of infer.py's options
 steps=50 repeats=1 warmup=true    warmup: two steps of everything first, not counted; the fastest of the repeats counts
 baseline=FILE      benchmark.json of an earlier run, to stand beside this one
 modes=[film]       what is measured, each film but those of `film` in a process of its own:

@@ -5,7 +5,7 @@ configs/fast, all from the same noise. Writes to DIR drift.json (every figure), 
 printed), drift.png (PSNR to the exact film against time) and strips.png (exact above fast).
 
 models=bundled     or official, or a folder with single_frame/ and multi_frame/
-settings=[hold_3,balanced+fast.video.predict_every=5]    of configs/fast, changed by infer.py's options; all by default
+settings=[every_3,balanced+fast.video.predict_every=5]    of configs/fast, changed by infer.py's options; all by default
 overrides=[video.num_inference_steps=50,…]    infer.py's options, for all films
 threads=N          of the processor
 strip_frames=12    strips=4    frames of a film, and films of each picture, in strips.png

@@ -25,7 +25,7 @@ def modes(tmp_path_factory, evaluate):
         f"scratch={folder / 'scratch'}",
         f"ladder={ladder}",
         "modes=[ladder,fast]",
-        "fast=[hold_2]",
+        "fast=[every_2]",
         "full_size=false",
         "device=cpu",
         "warmup=false",
@@ -49,7 +49,7 @@ def test_rungs_keep_those_below_them_and_give_the_same_film(modes):
 @pytest.mark.slow
 def test_a_fast_setting_is_another_film_of_fewer_passes(modes):
     exact, fast = modes[0]["fast"]["rows"]
-    assert (exact["name"], fast["name"]) == ("off", "hold_2")
+    assert (exact["name"], fast["name"]) == ("off", "every_2")
     assert exact["psnr_db"]["least"] == 99.0
     assert fast["psnr_db"]["mean"] < 60
     assert fast["error"] is None
