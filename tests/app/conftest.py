@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from studios import Gate, gated, options
@@ -9,12 +10,32 @@ from studios import Gate, gated, options
 from paintsundo.app.studio import Studio
 
 
+@pytest.fixture(scope="session")
+def loaded() -> dict[str, Any]:
+    """Models that the engines of all tests share: loading takes longer than most of what is done with them."""
+    return {}
+
+
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
+def make_studio(tmp_path: Path, loaded: dict[str, Any]) -> Iterator[Callable[..., Studio]]:
+    """Makes engines on the smallest models, in the same folder one after the other."""
+    made: list[Studio] = []
+
+    def make(*arguments: str) -> Studio:
+        engine = Studio(options(tmp_path / "runs", *arguments))
+        engine.model_choices._loaded = loaded
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def studio(make_studio: Callable[..., Studio]) -> Studio:
     """On the smallest models."""
-    made = Studio(options(tmp_path / "runs"))
-    yield made
-    made.close()
+    return make_studio()
 
 
 @pytest.fixture

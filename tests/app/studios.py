@@ -1,5 +1,7 @@
 """Engines for these tests: one on the smallest models, one whose work is whatever a test says."""
 
+import copy
+import functools
 import io
 import threading
 import time
@@ -18,8 +20,15 @@ from tiny_models import MODELS, SMALL, drawing
 ANNA, BERT = "a" * 32, "b" * 32
 
 
+@functools.cache
+def _composed(*arguments: str) -> AppOptions:
+    return AppOptions.composed([*MODELS, *SMALL, *arguments])
+
+
 def options(folder: Path, *arguments: str) -> AppOptions:
-    return AppOptions.composed([*MODELS, *SMALL, f"runs.folder={folder}", *arguments])
+    made = copy.deepcopy(_composed(*arguments))
+    made.runs.folder = str(folder)
+    return made
 
 
 def png(picture: Image.Image | None = None) -> bytes:

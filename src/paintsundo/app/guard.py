@@ -41,6 +41,8 @@ _GRADIO = re.compile(
 _OURS = re.compile(r"/(?:api/v1|ui|files)/.*|/api|/login")
 _NO_VISITOR = re.compile(r"/(?:ui|assets|static|svelte)/.*|/theme\.css|/favicon\.ico|/robots\.txt|/manifest\.json")
 _BEFORE_LOGIN = re.compile(r"/login|/ui/icon\.svg|/favicon\.ico|/robots\.txt")
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_GRADIO_CALL = re.compile(r"/gradio_api/(?:queue/join|call/.*)")
 # Reading these is work.
 _COSTLY = re.compile(r"/api/v1/runs/\w+/(?:export/\w+|curves)")
 
@@ -98,32 +100,44 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = _Request(scope)
-        began = False
+        began = failed = False
         cookies: list[str] = []
+        secured = _with_headers(send, request.path, cookies)
 
         async def answer(message: Message) -> None:
-            nonlocal began
-            if message["type"] == "http.response.start":
-                began = True
-                message["headers"] = _secured(message.get("headers", []), request.path, cookies)
-            await send(message)
+            nonlocal began, failed
+            # A fault is told below in a sentence, whoever made the answer.
+            failed = failed or (message["type"] == "http.response.start" and message["status"] >= 500 and not began)
+            if failed:
+                return
+            began = True
+            await secured(message)
 
         try:
             user = self._checked(request, cookies)
             scope.setdefault("state", {})["user"] = user
             with self._one_of_few(request, user):
-                await self._app(scope, self._bounded(request, receive), answer)
+                bounded = self._bounded(request, receive)
+                if request.method not in SAFE and _GRADIO_CALL.fullmatch(request.path):
+                    bounded = await _without_files(bounded)
+                await self._app(scope, bounded, answer)
+            if failed:
+                raise RuntimeError("an answer of status 500 without an error")
         except Refused as refusal:
             log.warning(
                 "refused %s %r from %s: %s", request.method, request.path[:200], request.address, refusal.reason[:300]
             )
             if began:
                 raise
-            await _tell(refusal, request, answer)
-        except Exception:
-            log.exception("%s %r failed", request.method, request.path[:200])
+            await _tell(refusal, request, secured)
+        except Exception as error:
+            fault = Refused(500, INSIDE)
+            if type(error).__name__ == "FnIndexInferError":  # Gradio's own, for a name that it does not know
+                fault = Refused(404, "There is nothing here.")
+            else:
+                log.exception("%s %r failed", request.method, request.path[:200])
             if not began:
-                await _tell(Refused(500, INSIDE), request, answer)
+                await _tell(fault, request, secured)
 
     def _checked(self, request: _Request, cookies: list[str]) -> str | None:
         """The visitor, if the request may go on; a new one's cookie is put into `cookies`."""
@@ -174,9 +188,9 @@ class Guard:
             raise Refused(404, "There is nothing here.", "not offered")
 
     def _known_host(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname if host else None
-        if name is None:
+        if not _HOST.fullmatch(host):
             return False
+        name = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0].lower()
         try:
             ipaddress.ip_address(name)
         except ValueError:
@@ -194,6 +208,8 @@ class Guard:
     def _bounded(self, request: _Request, receive: Receive) -> Receive:
         """`receive` that gives up where a body is larger than any upload may be."""
         most = self._upload_bytes if request.path.startswith("/api/v1/runs") else _JSON_BYTES
+        if _GRADIO_CALL.fullmatch(request.path):
+            most = 2 * self._upload_bytes  # a picture as text, with room for more than its four thirds
         sentence = f"This is larger than {most / 2**20:.0f} MiB, which is as much as can be sent."
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
@@ -209,6 +225,43 @@ class Guard:
             return message
 
         return bounded
+
+
+async def _without_files(receive: Receive) -> Receive:
+    """`receive` for a call of Gradio's, whose body was read, and refused where it names a file.
+
+    Gradio would fetch what such a name leads to. None of the page's own calls takes files.
+    """
+    body = b""
+    message: Message = {"type": "http.request", "more_body": True}
+    while message["type"] == "http.request" and message.get("more_body", False):
+        message = await receive()
+        body += message.get("body", b"")
+    # The word could be written with escapes.
+    if b"meta" in body or b"\\u" in body:
+        try:
+            named = _names_file(json.loads(body))
+        except (ValueError, RecursionError):
+            raise Refused(400, "This cannot be understood.") from None
+        if named:
+            raise Refused(403, "Files and addresses are not taken here: send the picture itself.", "names a file")
+    sent = False
+
+    async def again() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _names_file(value: Any) -> bool:
+    """Whether anything in it is what Gradio takes for a file."""
+    if isinstance(value, dict):
+        return ("path" in value and "meta" in value) or any(map(_names_file, value.values()))
+    return isinstance(value, list) and any(map(_names_file, value))
 
 
 class _Request:
@@ -251,6 +304,15 @@ def _secured(headers: Any, path: str, cookies: list[str]) -> list[tuple[bytes, b
     kept = [(name, value) for name, value in headers if name.decode("latin-1").lower() not in dropped]
     kept += [(name.encode(), value.encode()) for name, value in ours.items()]
     return kept + [(b"set-cookie", cookie.encode()) for cookie in cookies]
+
+
+def _with_headers(send: Send, path: str, cookies: list[str]) -> Send:
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = _secured(message.get("headers", []), path, cookies)
+        await send(message)
+
+    return answer
 
 
 async def _tell(refusal: Refused, request: _Request, send: Send) -> None:

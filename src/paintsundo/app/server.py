@@ -62,6 +62,7 @@ def create_app(options: AppOptions, studio: Studio | None = None, page: bool = T
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,
     )
     app.state.studio = engine
     visitors = Visitors(engine.store.secret(), options.server.password)
@@ -83,7 +84,7 @@ def _tell_errors_as_sentences(app: FastAPI) -> None:
     async def user_error(request: Request, error: UserError) -> Response:
         status = 404 if isinstance(error, NotThere) else 429 if isinstance(error, Crowded) else 400
         if request.method not in ("GET", "HEAD"):
-            log.info("refused %s %r: %s", request.method, request.url.path[:200], str(error)[:300])
+            log.warning("refused %s %r: %s", request.method, request.url.path[:200], str(error)[:300])
         return rest.failure(status, as_sentence(str(error)))
 
     @app.exception_handler(RequestValidationError)
@@ -117,7 +118,7 @@ def _add_login(app: FastAPI, visitors: Visitors) -> None:
         if int(request.headers.get("content-length") or _LOGIN_BYTES + 1) > _LOGIN_BYTES:
             return HTMLResponse(_login_html("That is not the password."), 403)
         body = (await request.body()).decode("utf-8", "replace")
-        given = parse_qs(body, keep_blank_values=True, max_num_fields=10).get("password", [""])[0]
+        given = parse_qs(body, keep_blank_values=True).get("password", [""])[0]
         if not visitors.right(given):
             log.warning("refused password from %s: wrong", address)
             return HTMLResponse(_login_html("That is not the password."), 403)

@@ -65,6 +65,8 @@ class Studio:
 
     def close(self) -> None:
         """Stop the workers, what is done kept: running work becomes "interrupted"."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         for run in self.queue.close():
             with run.lock:
@@ -391,9 +393,13 @@ class Studio:
         run_id = self.create(user, picture, wanted.settings, wanted.name)
         if wanted.keyframes is not None and wanted.made_with is not None:
             run = self.store.open(user, run_id)
-            with run.lock:
-                self._plan_edited(run, wanted.made_with, wanted.keyframes)
-                run.save()
+            try:
+                with run.lock:
+                    self._plan_edited(run, wanted.made_with, wanted.keyframes)
+                    run.save()
+            except BaseException:
+                self.store.remove(run)
+                raise
         return run_id
 
     def _plan_edited(self, run: Run, made_with: RunSettings, keyframes: Sequence[Keyframe]) -> None:
