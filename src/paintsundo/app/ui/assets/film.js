@@ -12,10 +12,17 @@ import { progressBar } from "./progress.js";
 import { filmSampling } from "./sampling.js";
 import { nameOf } from "./steps.js";
 
+const HELD = 12;
+
 export function filmView(store) {
-  const view = { mode: "play", curvesOf: null, curves: null };
+  // `made` is another for every film that is made: pictures and curves of the one before are not shown any more.
+  const view = { mode: "play", run: null, made: 0, busy: false, curvesOf: null, curves: null, held: [] };
   const show_ = curves({ id: "pu-curves", seek: (frame) => film.seek(frame) });
-  const film = player({ id: "pu-player", looked: (frame) => show_.look(frame) });
+  const hold = (frame) => {
+    view.held = [...new Set([...view.held, frame])].slice(-HELD);
+    store.say(`Frame ${frame + 1} can be compared now.`);
+  };
+  const film = player({ id: "pu-player", looked: (frame) => show_.look(frame), hold });
   const comparison = compare({ id: "pu-film-compare" });
   const mode = segments({
     id: "pu-film-mode",
@@ -50,6 +57,10 @@ export function filmView(store) {
   function update() {
     const { run, status, settings } = store;
     if (!run) return;
+    if (view.run !== run.id || (view.busy && !store.busy)) view.made = Date.now();
+    if (view.run !== run.id) view.held = [];
+    view.run = run.id;
+    view.busy = store.busy;
     const plan = layout(status);
     const some = plan.pieces.some(([, , done]) => done);
     const comparing = view.mode === "compare" && some;
@@ -63,8 +74,8 @@ export function filmView(store) {
     progress.update();
     panel.update();
 
-    const version = `${status.has_film ? "film" : "part"}-${(status.keyframes ?? []).map(({ id }) => id).join("")}`.slice(0, 200);
-    const url = (index) => api.frameUrl(run.id, index, `${version}-${settings.video_seed}-${status.has_film ? status.frames : ""}`);
+    const version = `${status.has_film && !store.busy ? "film" : "part"}-${view.made}`;
+    const url = (index) => api.frameUrl(run.id, index, version);
     const steps = view.curves?.operation_steps ?? operationSteps(plan.places, plan.total);
     film.update({
       key: run.id,
@@ -84,12 +95,15 @@ export function filmView(store) {
 
   function states(plan, url, frame) {
     const list = plan.places.filter(([, keyframe]) => keyframe.url).map(([at, keyframe]) => [at, [keyframe.id, nameOf(keyframe), keyframe.url]]);
-    if (isThere(plan.pieces, frame)) list.push([frame - 0.5, ["frame", `Frame ${frame + 1}, where the film stands`, url(frame)]]);
+    for (const held of view.held) {
+      if (isThere(plan.pieces, held)) list.push([held - 0.5, [`frame ${held}`, `Frame ${held + 1}`, url(held)]]);
+    }
+    if (isThere(plan.pieces, frame)) list.push([frame - 0.4, ["here", `Frame ${frame + 1}, where the film stands`, url(frame)]]);
     return list.sort((a, b) => a[0] - b[0]).map(([, state]) => state);
   }
 
   async function fetchCurves(status, id) {
-    const key = status.has_film ? `${id} ${status.revision}` : null;
+    const key = status.has_film && !store.busy ? `${id} ${view.made}` : null;
     if (view.curvesOf === key) return;
     view.curvesOf = key;
     view.curves = null;

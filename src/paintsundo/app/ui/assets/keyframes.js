@@ -223,6 +223,7 @@ function keyframesPanel(store, candidates) {
   });
   const others = button({ id: "pu-show-candidates", kind: "quiet", text: "Show all drawings again", icon: "runs", action: () => candidates.reopen() });
   const sampling = keyframeSampling(store);
+  const lacking = h("p.note.warning");
   const draw = button({ id: "pu-make-keyframes", kind: "primary", text: "Draw the keyframes", action: () => start() });
   const addOne = button({ id: "pu-add-keyframe", kind: "wide", text: "Draw only the new step", icon: "add", action: () => addMissing() });
   const next = button({ id: "pu-next-film", kind: "primary", text: "To the film", icon: "forward", action: () => store.go("film") });
@@ -241,7 +242,7 @@ function keyframesPanel(store, candidates) {
   const element = h(
     "aside.panel",
     { "aria-label": "How keyframes are drawn" },
-    h("section.group", {}, h("h2", {}, "Drawing"), one.element, several.element, others.element),
+    h("section.group", {}, h("h2", {}, "Drawing"), one.element, several.element, others.element, lacking),
     h("section.group", {}, sampling.element),
     h("div.dock", {}, addOne.element, draw.element, next.element),
   );
@@ -251,10 +252,13 @@ function keyframesPanel(store, candidates) {
     one.update(settings.seed);
     several.update(together);
     several.input.max = store.about?.limits.seeds ?? 8;
+    const missingModel = store.model?.available === false;
+    tell(lacking, missingModel ? store.model.message : "");
+    show(lacking, missingModel);
     others.update({ visible: candidates.hidden() });
     sampling.update();
     const there = (status?.keyframes ?? []).length > 0;
-    draw.update({ text: there ? "Draw all again" : "Draw the keyframes", disabled: busy || store.model?.available === false });
+    draw.update({ text: there ? "Draw all again" : "Draw the keyframes", disabled: busy || missingModel });
     draw.element.classList.toggle("primary", !ready);
     const absent = missing();
     addOne.update({ visible: ready && absent.length > 0 && absent.length < settings.operation_steps.length, text: `Draw only step ${absent[0]}` });

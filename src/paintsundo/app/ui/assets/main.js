@@ -55,6 +55,7 @@ function build(store) {
     const { stage, panel } = made[view];
     if (room.firstElementChild !== stage) arrange(room, panel ? [stage, panel] : [stage]);
     room.dataset.view = view;
+    set(room, { "aria-label": stage.getAttribute("aria-label") });
     made[view].update();
     if (fresh) made[view].update();
     document.title = titleOf(store);
@@ -107,6 +108,7 @@ async function start() {
   const address = location.hash;
   settle(build(store));
   performance.mark("paintsundo-painted");
+  setInterval(() => store.view === "runs" && !document.hidden && store.runs.some(isBusy) && store.list(), 4000);
   document.addEventListener("visibilitychange", () => document.hidden || store.watch(0));
   for (;;) {
     try {

@@ -16,9 +16,10 @@ export function modelFields(store) {
     change: (name) => {
       const chosen = store.about.models.find((other) => other.name === name);
       // What suits one model rarely suits another; the words and the picture's own things stay.
-      const { prompt, fit } = store.settings;
+      const { prompt, fit, width } = store.settings;
+      const shape = width === null ? { width: null, height: null, buckets: null } : {};
       store.ownSize = false;
-      store.change({ ...(chosen?.settings ?? {}), model: name, prompt, fit });
+      store.change({ ...(chosen?.settings ?? {}), model: name, prompt, fit, ...shape });
     },
   });
   const message = h("p.note", { id: "pu-model-message" });

@@ -87,7 +87,7 @@ function emptyStage(store) {
   );
   const examples = h("div.examples", { id: "pu-examples" });
   const examplesPart = h("div.examples-part", {}, h("p.drop-hint", {}, "No picture at hand? Begin with one of these."), examples);
-  pictureFrom(document, (file) => store.view === "picture" && !store.run && begin(store, () => api.upload(file, file.name)));
+  pictureFrom(document, (file) => store.view === "picture" && !store.opening && !store.busy && begin(store, () => api.upload(file, file.name)));
   let drawn = false;
   return {
     element: h("div.empty", {}, zone, examplesPart),

@@ -8,8 +8,8 @@ import { icon } from "./icons.js";
 const AHEAD = 24;
 const KEPT = 400;
 
-/** `frameUrl(index)`; `looked(frame)` is called when the frame in sight changes. */
-export function player({ id, looked = () => {} }) {
+/** `looked(frame)` is called when the frame in sight changes, `hold(frame)` where one is kept to be compared. */
+export function player({ id, looked = () => {}, hold = null }) {
   const clock = new Clock();
   const canvas = h("canvas", { role: "img", "aria-label": "The film" });
   const missing = h("p.stage-words", {}, "Not painted yet");
@@ -21,6 +21,7 @@ export function player({ id, looked = () => {} }) {
   const play = h("button.play", { type: "button", id: `${id}-play`, "aria-label": "Play" });
   const back = iconButton("earlier", "One frame back", () => step(-1));
   const on = iconButton("later", "One frame on", () => step(1));
+  const keep = iconButton("pin", "Keep this frame to compare", () => hold(clock.frame), { id: `${id}-hold`, hidden: hold === null });
   const direction = segments({
     id: `${id}-direction`,
     label: "Direction",
@@ -34,7 +35,7 @@ export function player({ id, looked = () => {} }) {
     },
   });
   const speed = select({ id: `${id}-speed`, label: "Speed", change: (value) => (clock.speed = Number(value)) });
-  const bars = [h("div.scrub-room", {}, lane, range, marks), h("div.controls", {}, play, back, on, where, h("span.spring"), direction.element, speed.element)];
+  const bars = [h("div.scrub-room", {}, lane, range, marks), h("div.controls", {}, play, back, on, keep, where, h("span.spring"), direction.element, speed.element)];
   const element = h(
     "div.player",
     { id, tabindex: "-1" },

@@ -68,8 +68,10 @@ function runCard(store, id, chosen, changed) {
   const face = h("button.run-face", { type: "button", onclick: () => openRun(store, run) }, h("span.run-picture", {}, image, badge), title, note);
   const check = h("input", { type: "checkbox", "aria-label": "Choose to compare" });
   check.addEventListener("change", () => {
+    // The third takes the place of the first.
     if (check.checked) chosen.add(id);
     else chosen.delete(id);
+    if (chosen.size > 2) chosen.delete([...chosen][0]);
     changed();
   });
   const again = async () => {
@@ -99,7 +101,7 @@ function runCard(store, id, chosen, changed) {
       run = next;
       set(image, { src: next.thumbnail });
       tell(title, next.name || "A picture");
-      tell(note, [when(next.created), next.frames ? `${next.frames} frames` : null].filter(Boolean).join(", "));
+      tell(note, [when(next.created), next.frames ? `${next.frames} frames` : next.keyframes ? `${next.keyframes} keyframes` : null].filter(Boolean).join(", "));
       tell(badge, STAGES[next.stage] ?? next.stage);
       set(badge, { "data-stage": next.stage });
       set(face, { "aria-label": `Open ${next.name || "a picture"}, ${STAGES[next.stage] ?? next.stage}` });

@@ -4,6 +4,8 @@ import { freshId, h, Keyed, set, show, tell } from "./dom.js";
 import { iconButton } from "./fields.js";
 import { FIRST_STROKE, moved, parse, place, placed, PRESETS, stepAt, tidy, widestGap } from "./steps.js";
 
+const LABEL_PIXELS = 30;
+
 const KEYS = {
   ArrowLeft: (step, far) => step + (far ? 10 : 1),
   ArrowRight: (step, far) => step - (far ? 10 : 1),
@@ -188,15 +190,15 @@ const crowdedness = (steps, step) => {
   return (steps[index + 1] ?? FIRST_STROKE + 200) - (steps[index - 1] ?? -200);
 };
 
-// Labels that would lie on one another take turns above and below.
+// Labels that would lie on one another take turns above and below; where that does not help, one shows on demand.
 function crowd(handles) {
   const width = handles.clientWidth;
-  let last = Infinity;
-  let above = true;
+  const last = { above: Infinity, below: Infinity };
   for (const handle of handles.children) {
     const at = (parseFloat(handle.style.left) / 100) * width;
-    above = Math.abs(last - at) < 30 ? !above : true;
-    handle.classList.toggle("below", !above);
-    last = at;
+    const lane = ["above", "below"].find((name) => Math.abs(last[name] - at) >= LABEL_PIXELS);
+    if (lane) last[lane] = at;
+    handle.classList.toggle("below", lane === "below");
+    handle.classList.toggle("mute", !lane);
   }
 }
