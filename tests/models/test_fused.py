@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from small_networks import randomise, single_frame_inputs, single_frame_unet, unet_3d, unet_3d_inputs, video_autoencoder
 from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models import fused, use_channels_last
 from paintsundo.models.attention_window import ATTENTION_WINDOWS
-
-from small_networks import randomise, single_frame_inputs, single_frame_unet, unet_3d, unet_3d_inputs, video_autoencoder
 
 
 def error(value: torch.Tensor, truth: torch.Tensor) -> float:
@@ -112,7 +111,8 @@ def test_gradients_take_the_plain_way() -> None:
     fast(*inputs).square().mean().backward()
     plain(*inputs).square().mean().backward()
     for (name, a), b in zip(plain.named_parameters(), fast.parameters(), strict=True):
-        assert b.grad is not None and torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6), name
+        assert b.grad is not None, name
+        assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6), name
 
 
 @torch.no_grad()

@@ -105,8 +105,8 @@ def test_guidance_falls_back_to_two_passes_when_memory_is_short(
     rows = []
 
     def scarce(x, *args, **kwargs):
-        rows.append(len(x))
-        if len(x) > 1:
+        rows.append(len(kwargs["context_text"]))
+        if rows[-1] > 1:
             raise torch.OutOfMemoryError("no room")
         return forward(x, *args, **kwargs)
 
@@ -280,7 +280,8 @@ def test_saved_pipeline_makes_the_same_film(pipe: PaintsUndoPipeline, keyframes:
 def test_components_are_attributes_that_can_be_replaced(pipe: PaintsUndoPipeline, keyframes: list[Image.Image]) -> None:
     before = pipe.interpolate(keyframes)
     pipe.video_unet = pickle.loads(pickle.dumps(pipe.video_unet))
-    assert (pipe.interpolate(keyframes) == before).all()
+    # Products of a single row are rounded by where in memory the weights lie.
+    assert_equal_but_for_rounding(pipe.interpolate(keyframes), before)
     pipe.video_unet = copy.deepcopy(pipe.video_unet)
     with torch.no_grad():
         pipe.video_unet.out[2].weight.mul_(1.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from paintsundo.conditioning.picture_file import open_picture
 
-__all__ = ["crop_notice", "crop_to", "open_picture", "pad_to", "to_model", "to_uint8"]
+__all__ = ["crop_notice", "crop_to", "open_picture", "pad_to", "start_uint8", "to_model", "to_uint8"]
 
 Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -65,7 +67,34 @@ def to_uint8(pictures: Tensor) -> Picture:
 
     Raises FloatingPointError if a value is not a number, rather than return a black picture.
     """
-    values = 127.5 * pictures.detach().float() + 127.5
-    if values.isnan().any():
-        raise FloatingPointError("the model returned values that are not numbers (NaN)")
-    return values.clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().contiguous().numpy()
+    return start_uint8(pictures)()
+
+
+def start_uint8(pictures: Tensor) -> Callable[[], Picture]:
+    """`to_uint8` of (N, 3, H, W) or (3, H, W) on a GPU without waiting for it: call what is returned for the result."""
+    some = pictures.detach()
+    images = some if some.dim() > 3 else some[None]
+    shape = (*images.shape[:-3], *images.shape[-2:], images.shape[-3])
+    on_gpu = images.is_cuda
+    result = torch.empty(shape, dtype=torch.uint8, pin_memory=on_gpu)
+    found = torch.zeros((), dtype=torch.bool, device=images.device)
+    # One picture at a time: no more than one lies there in float32.
+    for index, image in enumerate(images):
+        values = 127.5 * image.float() + 127.5
+        found |= values.isnan().any()
+        levels = values.clamp(0, 255).to(torch.uint8).movedim(-3, -1).contiguous()
+        result[index].copy_(levels, non_blocking=on_gpu)
+    faulty = torch.empty((), dtype=torch.bool, pin_memory=on_gpu)
+    faulty.copy_(found, non_blocking=on_gpu)
+    done = torch.cuda.Event() if on_gpu else None
+    if done is not None:
+        done.record(torch.cuda.current_stream(images.device))
+
+    def wait() -> Picture:
+        if done is not None:
+            done.synchronize()
+        if faulty:
+            raise FloatingPointError("the model returned values that are not numbers (NaN)")
+        return (result if some.dim() > 3 else result[0]).numpy()
+
+    return wait

@@ -130,8 +130,10 @@ class DynamicTSNRScheduler(SchedulerMixin, ConfigMixin):
         if self._coefficients is None:
             raise ValueError("call set_timesteps first")
         at = torch.as_tensor(timestep, device=self._coefficients.device).reshape(-1).long()
-        weights = self._coefficients[at].to(sample.device)
-        shape = (-1, *[1] * (sample.ndim - 1))
+        # Numbers on the processor multiply tensors on a GPU without a copy, for which it would wait.
+        alone = len(at) == 1 and at.device.type == "cpu"
+        weights = self._coefficients[at] if alone else self._coefficients[at].to(sample.device)
+        shape = () if alone else (-1, *[1] * (sample.ndim - 1))
         root_alpha, root_beta, x0_weight, direction, sigma = (w.reshape(shape) for w in weights.unbind(1))
         x, prediction = widen(sample), bounded(widen(model_output))
         if self.config.prediction_type == "v_prediction":

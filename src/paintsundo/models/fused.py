@@ -44,7 +44,7 @@ def fast(layer: Any, x: torch.Tensor) -> bool:
         layer.fused
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and not torch.is_autocast_enabled(x.device.type)
+        and (x.is_meta or not torch.is_autocast_enabled(x.device.type))
         and x.dim() == 4
         and is_channels_last(x)
     )

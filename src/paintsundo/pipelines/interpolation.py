@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paintsundo.checkpoints import MultiFrameComponents
-from paintsundo.conditioning.images import crop_to, to_model, to_uint8
+from paintsundo.conditioning.images import crop_to, start_uint8, to_model
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
 from paintsundo.pipelines.noise import draw, streams
@@ -183,10 +183,21 @@ def decode_clip(
     pair: int,
     latents: Tensor,
 ) -> np.ndarray:
-    """Decode one clip's latents (z, T, h, w) with both its keyframes; the autoencoder must be on the device.
+    """`start_decoding`, and its clip awaited."""
+    return start_decoding(parts, device, conditions, pair, latents)()
+
+
+def start_decoding(
+    parts: MultiFrameComponents,
+    device: torch.device,
+    conditions: InterpolationConditions,
+    pair: int,
+    latents: Tensor,
+) -> Callable[[], np.ndarray]:
+    """Begin to decode one clip's latents (z, T, h, w) with both its keyframes; the autoencoder must be on the device.
 
     Returns:
-        uint8 (T, H, W, 3), from the finished keyframe to the blank one.
+        what waits for the clip: uint8 (T, H, W, 3), from the finished keyframe to the blank one. A GPU works meanwhile.
     """
     dtype = parts.vae.dtype
     hidden = [
@@ -194,7 +205,7 @@ def decode_clip(
         for state in conditions.hidden
     ]
     frames = parts.vae.decode(latents[None].to(device=device, dtype=dtype), hidden)
-    return np.stack([to_uint8(frame.float()) for frame in frames[0].transpose(0, 1)])
+    return start_uint8(frames[0].transpose(0, 1))
 
 
 def join_clips(clips: Sequence[np.ndarray]) -> np.ndarray:

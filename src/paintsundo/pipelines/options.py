@@ -130,6 +130,10 @@ class RuntimeOptions:
     devices: list[str] = field(default_factory=list)
     dtype: str = "auto"
     attention: str = "sdpa"
+    layout: str = "auto"
+    fused: bool = True
+    compile: str = "auto"
+    tuned: bool = False
     memory: str = "auto"
     guidance: str = "auto"
     seed_device: str = "auto"
@@ -168,6 +172,8 @@ class InferOptions:
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
         if self.runtime.memory not in ("auto", "high", "low"):
             memory_size(self.runtime.memory)
+        _one_of("runtime.layout", self.runtime.layout, ("auto", "channels_last", "plain"))
+        _one_of("runtime.compile", self.runtime.compile, ("auto", "off", "regional", "full"))
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
         _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
         _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))

@@ -40,7 +40,9 @@ def denoise(
     Returns:
         Latents (B, …), float32.
     """
-    scheduler.set_timesteps(num_inference_steps, device=noise.device)
+    # Timesteps and coefficients stay with the processor, which looks them up, so that it never waits for a GPU.
+    scheduler.set_timesteps(num_inference_steps, device="cpu")
+    timesteps = scheduler.timesteps.to(noise.device)
     guidance = guidance.started(scheduler)
     sample = noise * scheduler.init_noise_sigma
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
@@ -49,7 +51,7 @@ def denoise(
         inputs = {
             **shared,
             "sample": scheduler.scale_model_input(sample, timestep),
-            "timestep": timestep.expand(len(sample)),
+            "timestep": timesteps[index].expand(len(sample)),
         }
         output = None
         try:

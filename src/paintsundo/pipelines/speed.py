@@ -1,0 +1,66 @@
+"""How networks compute at inference: memory layout, fast forms, compilation; the film is the same up to rounding."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from paintsundo.models import set_attention_backend, use_channels_last
+from paintsundo.models.fused import kernels_installed, set_fused
+from paintsundo.pipelines.options import RuntimeOptions
+
+# What regional compilation of both UNets cost, and what it saved on a default film, on one H200 without our kernels.
+COMPILE_SECONDS = 130.0
+SAVED_SECONDS = 40.0
+# Only networks that are called at every step of a sampler repay their compilation.
+COMPILED = ("SingleFrameUNet", "UNet3DModel")
+
+
+def choose_layout(option: str, device: torch.device) -> bool:
+    """Whether convolutions compute channels last: "auto" is yes on processors and CUDA (and ROCm) devices."""
+    return option == "channels_last" or (option == "auto" and device.type in ("cpu", "cuda"))
+
+
+def choose_compile(option: str, device: torch.device, fused: bool, pictures: int = 1) -> str:
+    """ "off", "regional" or "full"; "auto" compiles on a GPU that has no kernels of ours, when it is soon repaid."""
+    if option != "auto":
+        return option
+    if device.type != "cuda" or (fused and kernels_installed()):
+        return "off"
+    return "regional" if pictures * SAVED_SECONDS > COMPILE_SECONDS else "off"
+
+
+def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.device, pictures: int = 1) -> None:
+    """Make a network of the pipeline ready to compute on a device, in place; weights keep their names and values.
+
+    Args:
+        network: any of either model.
+        runtime: attention, layout, fused, compile, tuned.
+        device: where it will compute.
+        pictures: how many films wait to be made.
+    """
+    set_attention_backend(network, runtime.attention, device)
+    channels_last = choose_layout(runtime.layout, device)
+    if channels_last:
+        use_channels_last(network)
+    compile = choose_compile(runtime.compile, device, runtime.fused, pictures)
+    compiled = compile != "off" and type(network).__name__ in COMPILED
+    # Compilers fuse by themselves what our forms fuse.
+    set_fused(network, runtime.fused and channels_last and not compiled)
+    if device.type == "cuda" and runtime.tuned:
+        torch.backends.cudnn.benchmark = True
+    if compiled:
+        from paintsundo.models.compilation import compile_in_place  # seconds to import
+
+        _keep_what_is_compiled()
+        compile_in_place(network, regional=compile == "regional")
+
+
+def _keep_what_is_compiled() -> None:
+    """Compiled code lies in the user's cache, not in a temporary folder that a restart empties."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paintsundo"
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    os.environ.setdefault("TRITON_CACHE_DIR", str(cache / "triton"))
