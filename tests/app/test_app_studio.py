@@ -15,6 +15,9 @@ from studios import ANNA, BERT, Gate, eventually, options, png
 
 from paintsundo.app.faults import Crowded, NotThere
 from paintsundo.app.making import Making
+from paintsundo.app.models import Models
+from paintsundo.app.options import AppOptions
+from paintsundo.app.record import Record
 from paintsundo.app.run import Run
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.state import Status
@@ -214,6 +217,8 @@ class TestEqualToTheCommandLine:
         assert studio.frame(ANNA, run_id, 44).suffix == ".jpg"
         assert (run.folder / ".unfinished" / "clips" / "0000.safetensors").is_file()
         monkeypatch.undo()
+        reopened = Run(run.folder, Record.read(run.folder)).status()
+        assert (reopened.pairs_done, reopened.frames, reopened.frames_total) == ([True, False, False], 15, 45)
         sampled: list[int] = []
         save = RunFolder.save_clip
         monkeypatch.setattr(
@@ -226,6 +231,48 @@ class TestEqualToTheCommandLine:
         same_files(run.folder, theirs, *EVERYTHING)
         assert studio.frame(ANNA, run_id, 44).suffix == ".png"
         assert not run.previews.exists()
+
+    def test_frames_of_a_film_that_will_not_be_are_shown_no_more(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = drawn(studio)
+        shown = WatchedPipeline._shown
+
+        def stopping(self: WatchedPipeline, pair: int, clip: np.ndarray) -> None:
+            shown(self, pair, clip)
+            studio.cancel(ANNA, run_id)
+
+        monkeypatch.setattr(WatchedPipeline, "_shown", stopping)
+        studio.start_film(ANNA, run_id)
+        assert finished(studio, run_id, "cancelled").frames == 15
+        studio.rename(ANNA, run_id, "another name")
+        assert studio.status(ANNA, run_id).frames == 15
+        studio.remove(ANNA, run_id, 1)
+        status = studio.status(ANNA, run_id)
+        assert (status.frames, status.frames_total, status.pairs_done) == (0, 0, [False, False])
+
+    def test_with_the_models_that_come_with_the_package(self, tmp_path: Path) -> None:
+        side = 8 * Models(AppOptions.composed()).multiples("bundled")[0]
+        small = [
+            "keyframes.operation_steps=[300,700]",
+            f"keyframes.width={side}",
+            f"keyframes.height={side}",
+            "keyframes.num_inference_steps=2",
+            "video.num_inference_steps=1",
+            f"video.buckets=[[{side},{side}]]",
+            "runtime.device=cpu",
+            "runtime.progress=false",
+        ]
+        studio = Studio(AppOptions.composed(["models=bundled", *small, f"runs.folder={tmp_path / 'runs'}"]))
+        run_id = studio.create(ANNA, png(), None, "drawing.png")
+        studio.start_film(ANNA, run_id)
+        finished(studio, run_id, "done")
+        run = studio.store.open(ANNA, run_id)
+        (tmp_path / "drawing.png").write_bytes(run.original.read_bytes())
+        out = tmp_path / "out"
+        assert main([f"input={tmp_path / 'drawing.png'}", f"output={out}", *small]) == 0
+        same_files(run.folder, out / "drawing", *EVERYTHING)
+        studio.close()
 
 
 class TestKeyframes:

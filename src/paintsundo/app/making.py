@@ -230,7 +230,6 @@ class Making:
         write_provenance(run.folder, Provenance(models.labels, folder.settings))
         with run.lock:
             record.film_of = key
-            run.live.frames_total = 0
             run.remove_previews()
             run.save()
 
@@ -261,7 +260,7 @@ class Making:
                     write_png(temporary / f"{index:0{digits}d}.png", state.convert("RGB"), provenance)
 
     def _watched(self, pipe: Any, options: InferOptions) -> WatchedPipeline:
-        run = self.run
+        run, record = self.run, self.run.record
         clock = Clock({})
         pairs, batch_pass = 0, 0
 
@@ -275,12 +274,12 @@ class Making:
                 shutil.rmtree(run.preview_frames, ignore_errors=True)
             shown = {file.stem for file in run.preview_frames.glob("*.jpg")}
             with run.lock:
-                run.live.frames_total = count * (frames - 1)
-                run.live.pairs_done = [
+                record.frames_total = count * (frames - 1)
+                record.pairs_done = [
                     pair in skip and all(f"{at:05d}" in shown for _, at in frame_positions(pair, count, frames))
                     for pair in range(count)
                 ]
-                run.touch()
+                run.save()
 
         def on_pass(rows: int, passes: int) -> None:
             nonlocal batch_pass
@@ -298,8 +297,8 @@ class Making:
             positions = frame_positions(pair, pairs, len(clip))
             save_frame_previews(run.preview_frames, [(number, clip[index]) for index, number in positions])
             with run.lock:
-                run.live.pairs_done[pair] = True
-                run.touch()
+                record.pairs_done[pair] = True
+                run.save()
             self._progress(clock)
 
         early = options.runtime.memory != "low"

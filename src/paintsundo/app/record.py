@@ -94,6 +94,7 @@ class Record:
         made_with: settings that `keyframes` were made with, sizes resolved; None before.
         original: ids of the keyframes as they were made; where `keyframes` differ, they were edited.
         film_of: what the film on disk is of (`Run.film_key`).
+        pairs_done, frames_total: of the film in the making, as in `state.Status`.
     """
 
     picture: PictureFile
@@ -111,6 +112,8 @@ class Record:
     chosen: int | None = None
     task: Task | None = None
     film_of: str | None = None
+    pairs_done: list[bool] = field(default_factory=list)
+    frames_total: int = 0
     message: str = ""
     error: str | None = None
     notices: list[str] = field(default_factory=list)

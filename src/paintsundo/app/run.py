@@ -38,8 +38,6 @@ class Live:
     seconds_left: float | None = None
     revision: int = field(default_factory=lambda: int(time.time() * 1000))  # grows over restarts too
     previews: dict[str, Path] = field(default_factory=dict)
-    pairs_done: list[bool] = field(default_factory=list)
-    frames_total: int = 0
     cancel: threading.Event = field(default_factory=threading.Event)
     deleted: bool = False
 
@@ -167,7 +165,7 @@ class Run:
                 stage = "done" if self.has_film else "draft"
             frames = len(self.frame_files())
             pairs = max(0, len(record.keyframes) - 1)
-            done = [True] * pairs if self.has_film else [*live.pairs_done[:pairs]]
+            done = [True] * pairs if self.has_film else record.pairs_done[:pairs]
             return Status(
                 run_id=self.id,
                 stage=stage,
@@ -188,7 +186,7 @@ class Run:
                 chosen=record.chosen,
                 pairs_done=done + [False] * (pairs - len(done)),
                 frames=frames,
-                frames_total=frames if self.has_film else live.frames_total,
+                frames_total=frames if self.has_film else record.frames_total,
                 has_film=self.has_film,
                 kept=record.kept,
                 edited=bool(record.keyframes) and self.edited,
@@ -239,7 +237,7 @@ class Run:
                 known[index] = float(keyframe.operation_step)
         steps = []
         for frame in range(count):
-            place = last * (1 - frame / count)  # the first frame is the blank keyframe; the finished one is left out
+            place = last * (count - 1 - frame) / count  # the last frame is the finished keyframe; the blank is left out
             left = max(index for index in known if index <= place)
             right = min((index for index in known if index > place), default=left)
             share = 0.0 if right == left else (place - left) / (right - left)
@@ -317,5 +315,5 @@ class Run:
     def remove_previews(self) -> None:
         """Remove what was shown while it was made."""
         self.live.previews.clear()
-        self.live.pairs_done = []
+        self.record.pairs_done, self.record.frames_total = [], 0
         shutil.rmtree(self.previews, ignore_errors=True)

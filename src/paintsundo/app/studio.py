@@ -505,6 +505,7 @@ class Studio:
             if not run.busy:
                 run.record.error = None
             kept = None if run.busy else json.dumps(dataclasses.asdict(run.record))
+            film = run.film_key()
             try:
                 yield
             except BaseException:
@@ -512,6 +513,8 @@ class Studio:
                     run.restore(kept)  # all or nothing
                 raise
             run.record.used = time.time()
+            if run.film_key() != film:
+                run.remove_previews()  # of a film that will not be
             if not run.busy and run.record.stage != "draft":
                 run.record.stage, run.record.message, run.record.task = "draft", "", None
             run.save()
