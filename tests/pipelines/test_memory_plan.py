@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from paintsundo.errors import UserError
-from paintsundo.models import SingleFrameUNet, UNet3DModel, VideoAutoencoderKL
+from paintsundo.models import SingleFrameUNet, UNet3DModel, VideoAutoencoderKL, use_channels_last
 from paintsundo.models.chunking import set_feed_forward_chunks
+from paintsundo.models.fused import set_fused
 from paintsundo.pipelines.memory_needs import MemoryNeeds, shape_twin
 from paintsundo.pipelines.memory_plan import DecodePlan, GiB, MemoryPlanner, PassPlan
 from paintsundo.pipelines.memory_trace import activation_bytes, weight_bytes
@@ -172,6 +173,16 @@ def test_what_is_said(official, needs):
 
 def test_streaming_holds_a_few_blocks(official):
     assert streamed_bytes(official.unet) < 0.2 * weight_bytes(official.unet)
+
+
+def test_channels_last_needs_less(official):
+    """The layout of exact mode: convolutions work on what is there, without copies in another layout."""
+    plain, fast = official.vae, use_channels_last(shape_twin(official.vae))
+    set_fused(fast, True)
+    needs = MemoryNeeds()
+    for slices in (None, 4):
+        one = needs.video_decoder(plain, FRAMES, LATENTS, slices)
+        assert needs.video_decoder(fast, FRAMES, LATENTS, slices) < 0.9 * one
 
 
 def test_a_known_peak():

@@ -16,9 +16,15 @@ from paintsundo.models.layers import (
     frames_to_clip,
     frames_to_timeline,
     group_norm,
+    is_channels_last,
     temporal_conv,
     timeline_to_frames,
 )
+
+
+def layout_of(x: torch.Tensor) -> torch.memory_format:
+    """How activations (N, C, h, w) lie in memory."""
+    return torch.channels_last if is_channels_last(x) else torch.contiguous_format
 
 
 def by_slices(
@@ -31,7 +37,8 @@ def by_slices(
     if slice_frames is None or slice_frames >= frames.shape[0] or torch.is_grad_enabled():
         return layer(frames)
     first = layer(frames[:slice_frames])
-    out = first.new_empty((frames.shape[0], *first.shape[1:]))
+    # In the layout of the parts.
+    out = torch.empty_like(first[:1].expand(frames.shape[0], -1, -1, -1), memory_format=layout_of(first))
     out[:slice_frames] = first
     for start in range(slice_frames, frames.shape[0], slice_frames):
         out[start : start + slice_frames] = layer(frames[start : start + slice_frames])

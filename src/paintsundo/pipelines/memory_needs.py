@@ -10,18 +10,23 @@ import torch
 from torch import nn
 
 from paintsundo.models.chunking import set_feed_forward_chunks
+from paintsundo.models.fused import kernels_installed
 from paintsundo.pipelines.memory_trace import activation_bytes
 
 Size = tuple[int, int]
 
 
 class MemoryNeeds:
-    """Answers are remembered: a network is traced once for each size.
+    """Answers are remembered: a network is traced once for each size, that of latents (h, w).
 
-    Sizes are those of latents (h, w). Results grow in proportion to the rows, of which two are traced.
+    Results grow in proportion to the rows, of which two are traced.
+
+    Args:
+        device: where the networks will compute.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = torch.device("cpu") if device is None else device
         self._twins: dict[int, tuple[nn.Module, nn.Module]] = {}
         self._found: dict[Hashable, int] = {}
 
@@ -80,7 +85,10 @@ class MemoryNeeds:
         found = (id(network), key)
         if found not in self._found:
             twin = self._twin(network)
-            self._found[found] = activation_bytes(lambda: call(twin), [twin])
+            # The fast forms of layers keep the layout: by kernels on GPUs, and PyTorch's own do on processors.
+            fused = any(getattr(module, "fused", False) for module in twin.modules())
+            keep = fused and (kernels_installed() or self._device.type == "cpu")
+            self._found[found] = activation_bytes(lambda: call(twin), [twin], keep)
         return self._found[found]
 
     def _twin(self, network: nn.Module) -> nn.Module:

@@ -112,7 +112,7 @@ class MemoryPlanner:
         self.staying: tuple[nn.Module, ...] = ()  # networks that are on the device all the time
         self.chosen: dict[str, PassPlan | DecodePlan] = {}
         self.tell: Callable[[str], None] | None = None  # is given each plan in words, once
-        self.needs = MemoryNeeds()
+        self.needs = MemoryNeeds(device)
         self._told: set[str] = set()
 
     @classmethod
