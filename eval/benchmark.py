@@ -18,6 +18,7 @@ modes=[film]       what is measured, each film but those of `film` in a process 
   ladder           what each change brought: the rungs of configs/benchmark/inference.yaml, each with the PSNR of its
                    film to the first rung's (ladder=FILE, rungs=[NAME,…])
   fast             every setting of configs/fast (fast=[NAME,…]); eval/drift.py says how far off trained models are
+  agreement        errors of the default path and the plain one against float32, for every attention window
   cold             from the start of a process to a film on disk: first ever, again, and without compiling
   memory           under caps that are enforced: caps=[4.0,2.5] GiB, and keyframes of large=1024 pixels in large_cap=8
   devices          a folder of pictures=2 for each device, and one film, on devices=[1,2] of them

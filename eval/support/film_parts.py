@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,14 +25,20 @@ MOVING = "moving networks, in the above"
 @torch.inference_mode()
 def measure(pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None) -> dict[str, Part]:
     """Make one film and measure its parts; sums and means are added under names of their own."""
-    return measured_film(pipe, picture, steps)[0]
+    return measured_film(pipe, picture, steps).parts
+
+
+class MeasuredFilm(NamedTuple):
+    """A film's parts (see `measure`), its frames, uint8 (N,H,W,3), and its clips' latents, float32 (pairs,C,T,h,w)."""
+
+    parts: dict[str, Part]
+    frames: Film
+    latents: NDArray[np.float32]
 
 
 @torch.inference_mode()
-def measured_film(
-    pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None
-) -> tuple[dict[str, Part], Film]:
-    """The parts of a film (see `measure`) and the film, uint8 (N,H,W,3)."""
+def measured_film(pipe: PaintsUndoPipeline, picture: NDArray[np.uint8], steps: int | None = None) -> MeasuredFilm:
+    """Make one film and keep what came of it."""
     device = pipe.placement.device
     watch = Stopwatch(device)
     own, pipe.placement = pipe.placement, TimedPlacement(pipe.placement, watch)
@@ -57,7 +63,8 @@ def measured_film(
     parts[WHOLE] = _together([parts["keyframes"], *clips])
     parts[MOVING] = Part(moving, None)
     assert len(film) == conditions.pairs * (conditions.frames - 1)
-    return parts, film
+    clips_latents = np.stack([latents[pair].float().numpy() for pair in sorted(latents)])
+    return MeasuredFilm(parts, film, clips_latents)
 
 
 def _together(parts: Sequence[Part], share: float = 1.0) -> Part:

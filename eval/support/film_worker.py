@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 BORN = time.time()
+LATENTS = " latents"
+"""After a variant's name: where its latents lie in the file of frames."""
 
 
 @dataclass
@@ -109,11 +111,11 @@ def measure_variants(job: FilmJob, result: dict[str, Any], options: Any, torch: 
         pipe.keyframe_options, pipe.video_options, pipe.fast_options = own.keyframes, own.video, own.fast
         runs = []
         for _ in range(job.repeats):
-            parts, film = measured_film(pipe, picture)
-            runs.append({part: asdict(found) for part, found in parts.items()})
+            made = measured_film(pipe, picture)
+            runs.append({part: asdict(found) for part, found in made.parts.items()})
         plan = [str(line) for line in pipe.memory.lines()]
         result["variants"][name] = {"runs": runs, "peak": peaks(device), "plan": plan}
-        films[name or "film"] = film
+        films[name or "film"], films[f"{name}{LATENTS}"] = made.frames, made.latents
         result["marks"].setdefault("first film", time.time())
     if job.frames is not None:
         np.savez(job.frames, **films)

@@ -13,12 +13,14 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from paintsundo.errors import UserError
+from paintsundo.metrics.films import Film
 from paintsundo.settings import config_directory
 from support.drift_run import EXACT, fast_settings, setting_overrides
 from support.film_jobs import FilmJobs, film_peak, film_times, has_video
 from support.film_parts import WHOLE, example_picture, film_psnr
-from support.film_worker import FilmJob
+from support.film_worker import LATENTS, FilmJob
 
+WINDOWS = ("none", "prv", "first", "roll")
 Row = dict[str, Any]
 Keep = Callable[[list[Row]], None]
 
@@ -128,6 +130,36 @@ def measure_fast(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row]:
     return rows
 
 
+def measure_agreement(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row]:
+    """How exact the default path is: clips' latents of all windows, in float32 by the plain path (the judge), and in
+    the usual number type by the plain path and by the default one. Errors: ‖x - judge‖ / ‖judge‖."""
+    plain = read_ladder(options.ladder)[0][1]
+    paths = {"judge": [*plain, "runtime.dtype=float32"], "plain": plain, "default": []}
+    variants = {window: [f"video.attention_window={window}"] for window in WINDOWS}
+    for overrides in paths.values():
+        jobs.options(*overrides)
+    latents: dict[str, Any] = {}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path, overrides in paths.items():
+            file = Path(folder) / f"{path}.npz"
+            result = jobs.run(FilmJob(overrides, variants, warmup=False, frames=str(file)))
+            if result["error"] is not None:
+                rows = [{"name": path, "error": result["error"]}]
+                keep(rows)
+                return rows
+            latents[path] = np.load(file)
+        for window in WINDOWS:
+            judge, one, other = (latents[path][f"{window}{LATENTS}"].astype(np.float64) for path in paths)
+            errors = [float(np.linalg.norm(found - judge) / np.linalg.norm(judge)) for found in (one, other)]
+            found: Row = {"name": window, "error": None, "plain_error": errors[0], "default_error": errors[1]}
+            found["psnr_db"] = film_psnr(latents["default"][window], latents["plain"][window])
+            found["finite"] = bool(np.isfinite(other).all())
+            rows.append(found)
+    keep(rows)
+    return rows
+
+
 def measure_cold(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row]:
     """From the start of a process to a film on disk: first ever (nothing compiled is kept), and again."""
     rows: list[Row] = []
@@ -191,11 +223,11 @@ def measure_memory(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row
 
 
 def measure_devices(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row]:
-    """A folder of pictures, and one picture, on so many devices; films compared byte for byte with the first's."""
+    """A folder of pictures, and one picture, on so many devices; films compared pixel by pixel with the first's."""
     if not hasattr(jobs.options().runtime, "devices"):
         raise UserError("modes=[devices]: there is no option runtime.devices")
     rows: list[Row] = []
-    reference: dict[str, dict[str, bytes]] = {}
+    reference: dict[str, dict[str, Film]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for count in options.devices:
             names = [f"{options.device}:{n}" if options.device == "cuda" else options.device for n in range(count)]
@@ -208,14 +240,29 @@ def measure_devices(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Ro
                 found: Row = {"name": kind, "devices": count, "films": number, "error": error}
                 found["marks"] = result["marks"]
                 if error is None:
-                    frames = {str(f.relative_to(output)): f.read_bytes() for f in sorted(output.rglob("frames/*.png"))}
+                    frames = read_frames(output)
                     found["seconds"] = {WHOLE: result["marks"]["end"]}
                     # Starting and loading are paid once a process, not once a film.
                     found["working_seconds"] = result["marks"]["end"] - result["marks"]["imported"]
-                    found["identical"] = frames == reference.setdefault(kind, frames)
+                    first = reference.setdefault(kind, frames)
+                    found["identical"] = all(np.array_equal(film, first[name]) for name, film in frames.items())
+                    found["largest_difference"] = largest_difference(frames, first)
                 rows.append(found)
                 keep(rows)
     return rows
+
+
+def read_frames(folder: Path) -> dict[str, Film]:
+    """Film → its frames, of all films that infer.py wrote to a folder."""
+    films = sorted(folder.glob("*/frames"))
+    return {
+        film.parent.name: np.stack([np.asarray(Image.open(f)) for f in sorted(film.glob("*.png"))]) for film in films
+    }
+
+
+def largest_difference(films: Mapping[str, Film], others: Mapping[str, Film]) -> int:
+    """Of any value of any pixel, in grey levels."""
+    return max(int(np.abs(film.astype(int) - others[name]).max()) for name, film in films.items())
 
 
 def scaling(rows: Sequence[Row]) -> list[Row]:
@@ -249,6 +296,7 @@ def _films_error(result: Mapping[str, Any]) -> str | None:
 MODES: dict[str, Callable[[FilmJobs, ModeOptions, Keep], list[Row]]] = {
     "ladder": measure_ladder,
     "fast": measure_fast,
+    "agreement": measure_agreement,
     "cold": measure_cold,
     "memory": measure_memory,
     "devices": measure_devices,

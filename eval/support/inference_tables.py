@@ -16,7 +16,8 @@ Rows = Sequence[Mapping[str, Any]]
 def mode_table(report: Mapping[str, Any]) -> str:
     """Markdown of one mode's figures, failures in words below it."""
     rows, mode = report["rows"], report["mode"]
-    table = {"cold": cold_table, "devices": device_table, "memory": memory_table}.get(mode, film_table)(rows)
+    own = {"agreement": agreement_table, "cold": cold_table, "devices": device_table, "memory": memory_table}
+    table = own.get(mode, film_table)(rows)
     failures = [f"{found['name']}: {found['error']}" for found in rows if found["error"] is not None]
     return "\n".join([table, *([""] if failures else []), *failures])
 
@@ -50,6 +51,16 @@ def film_table(rows: Rows) -> str:
     return markdown(["", *(f"{part}, s" for part in PARTS), "peak GiB", "times as fast", "mean dB", "least dB"], cells)
 
 
+def agreement_table(rows: Rows) -> str:
+    """Relative errors of clips' latents against float32, and PSNR of both films to each other."""
+    cells = [
+        [found["name"], f"{found['plain_error']:.2e}", f"{found['default_error']:.2e}", *_db(found)]
+        for found in rows
+        if found["error"] is None
+    ]
+    return markdown(["window", "error of the plain path", "of the default path", "mean dB", "least dB"], cells)
+
+
 def cold_table(rows: Rows) -> str:
     """Seconds from the start of a process until its packages were imported, and until the film lay on disk."""
     cells = [[f["name"], number(f["marks"].get("imported"), 1), number(_seconds(f, WHOLE), 1)] for f in rows]
@@ -72,7 +83,7 @@ def memory_table(rows: Rows) -> str:
 
 
 def device_table(rows: Rows) -> str:
-    """Seconds on so many devices, times as fast as on one, share of perfect scaling, whether films are the same."""
+    """Seconds on so many devices, times as fast as on one, share of perfect scaling, grey levels of difference."""
     cells = [
         [
             found["name"],
@@ -81,8 +92,10 @@ def device_table(rows: Rows) -> str:
             number(found.get("working_seconds"), 2),
             number(found["times"], 2),
             "–" if found["efficiency"] is None else f"{100 * found['efficiency']:.0f} %",
-            {True: "yes", False: "no"}.get(found.get("identical"), "–"),
+            number(found.get("largest_difference")),
         ]
         for found in scaling(rows)
     ]
-    return markdown(["", "devices", "films", "s after imports", "times as fast", "of perfect", "same bytes"], cells)
+    return markdown(
+        ["", "devices", "films", "s after imports", "times as fast", "of perfect", "largest difference"], cells
+    )

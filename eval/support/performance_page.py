@@ -45,7 +45,13 @@ ABOUT = {
     "drift": (
         "Fast mode: how far off",
         "`python eval/drift.py pictures=FOLDER output=DIR`: films of trained models beside the exact films of the same "
-        "noise. `off` is exact; `another seed` says how far apart two films of one picture are anyway.",
+        "noise. `another seed` says how far apart two films of one picture are anyway.",
+    ),
+    "agreement": (
+        "How exact the default path is",
+        "`python eval/benchmark.py inference modes=[agreement] output=DIR`: latents of all clips against the plain "
+        "path in float32, ‖x − judge‖ / ‖judge‖, for the plain path and the default one in their usual number type; "
+        "PSNR of these two films to each other.",
     ),
     "cold": (
         "From nothing",

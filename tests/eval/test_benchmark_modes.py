@@ -56,6 +56,20 @@ def test_a_fast_setting_is_another_film_of_fewer_passes(modes):
 
 
 @pytest.mark.slow
+def test_the_default_path_is_as_exact_as_the_plain_one(tmp_path, evaluate):
+    done = evaluate(
+        "benchmark", "inference", f"output={tmp_path}", "modes=[agreement]", "full_size=false", "device=cpu", "steps=2"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "agreement.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["none", "prv", "first", "roll"]
+    for row in rows:
+        assert row["finite"]
+        assert row["plain_error"] == 0  # on a processor the usual type is the judge's
+        assert row["default_error"] < 1e-3
+
+
+@pytest.mark.slow
 def test_caps_and_the_film_without_one(tmp_path, evaluate):
     arguments = ("inference", f"output={tmp_path}", "modes=[memory]", "caps=[4.0]", "large=0")
     done = evaluate("benchmark", *arguments, "full_size=false", "device=cpu")
@@ -135,7 +149,7 @@ def test_scaling_is_against_one_device():
     from support.inference_tables import mode_table
 
     def row(devices, seconds, error=None):
-        done = {"working_seconds": seconds, "identical": True} if error is None else {}
+        done = {"working_seconds": seconds, "identical": True, "largest_difference": 0} if error is None else {}
         return {"name": "one film", "devices": devices, "films": 1, "error": error, **done}
 
     rows = [row(1, 40.0), row(2, 25.0), row(4, None, "no such device")]
