@@ -257,4 +257,4 @@ const { differences } = await import("ASSETS/side_by_side.js");
 const [one, other] = [{ seed: 1, steps: 5, prompt: null }, { seed: 2, steps: 5, prompt: "a", extra_one: [1] }];
 console.log(JSON.stringify(differences(one, other)));
 """
-    assert run_js(source) == [["seed", "1", "2"], ["prompt", "none", "a"], ["extra one", "none", "[1]"]]
+    assert run_js(source) == [["seed", "1", "2"], ["prompt", "none", "a"], ["extra one", "none", "1"]]

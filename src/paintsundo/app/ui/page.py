@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 ASSETS_PATH = "/ui"
-STYLES = ("page.css", "controls.css", "stage.css")
+STYLES = ("page.css", "controls.css", "picture.css", "keyframes.css", "film.css", "runs.css")
 SCRIPT = "main.js"
 
 

@@ -7,10 +7,26 @@ import { select } from "./fields.js";
 export function compare({ id }) {
   const before = h("img.before", { alt: "", draggable: "false" });
   const after = h("img.after", { alt: "", draggable: "false" });
-  const range = h("input.divider", { id: freshId("divider"), type: "range", min: 0, max: 100, value: 50, "aria-label": "Where before ends and after begins" });
+  const range = h("input.divider", {
+    id: freshId("divider"),
+    type: "range",
+    min: 0,
+    max: 100,
+    value: 50,
+    "aria-label": "Where before ends and after begins",
+  });
   const left = h("span.tag.left");
   const right = h("span.tag.right");
-  const sheet = h("div.compare-sheet", {}, after, before, h("div.divide", { "aria-hidden": "true" }), left, right, range);
+  const sheet = h(
+    "div.compare-sheet",
+    {},
+    after,
+    before,
+    h("div.divide", { "aria-hidden": "true" }),
+    left,
+    right,
+    range,
+  );
   const divide = () => sheet.style.setProperty("--divide", `${range.value}%`);
   range.addEventListener("input", divide);
   divide();

@@ -12,20 +12,39 @@ const HEIGHT = 100;
 
 /** `seek(frame)` is called where one clicks. */
 export function curves({ id, seek }) {
-  const paths = Object.fromEntries(LINES.map(([name]) => [name, svg("path", { class: `curve ${name}`, "vector-effect": "non-scaling-stroke" })]));
+  const paths = Object.fromEntries(
+    LINES.map(([name]) => [name, svg("path", { class: `curve ${name}`, "vector-effect": "non-scaling-stroke" })]),
+  );
   const cursor = svg("line", { class: "cursor", y1: 0, y2: HEIGHT, "vector-effect": "non-scaling-stroke" });
   const grid = [0, 0.5, 1].map((level) =>
-    svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: yOf(level), y2: yOf(level), "vector-effect": "non-scaling-stroke" }),
+    svg("line", {
+      class: "grid",
+      x1: 0,
+      x2: WIDTH,
+      y1: yOf(level),
+      y2: yOf(level),
+      "vector-effect": "non-scaling-stroke",
+    }),
   );
   const picture = svg(
     "svg",
-    { viewBox: `0 -4 ${WIDTH} ${HEIGHT + 8}`, preserveAspectRatio: "none", class: "curve-picture", role: "img", "aria-label": "Progress, edges and colour over the film" },
+    {
+      viewBox: `0 -4 ${WIDTH} ${HEIGHT + 8}`,
+      preserveAspectRatio: "none",
+      class: "curve-picture",
+      role: "img",
+      "aria-label": "Progress, edges and colour over the film",
+    },
     ...grid,
     ...Object.values(paths),
     cursor,
   );
   const values = Object.fromEntries(LINES.map(([name]) => [name, h("b")]));
-  const legend = h("ul.legend", {}, LINES.map(([name, label]) => h(`li.${name}`, {}, h("i"), `${label} `, values[name])));
+  const legend = h(
+    "ul.legend",
+    {},
+    LINES.map(([name, label]) => h(`li.${name}`, {}, h("i"), `${label} `, values[name])),
+  );
   let data = null;
   const last = () => Math.max(1, (data?.progress?.length ?? 1) - 1);
   const xOf = (frame) => (WIDTH * frame) / last();

@@ -15,7 +15,13 @@ const KINDS = [
 
 export function downloads(store) {
   const links = KINDS.map(([kind, name, what]) =>
-    h("a.download", { id: `pu-download-${kind}`, download: "" }, icon("download"), h("span.download-name", {}, name), h("span.download-what", {}, what)),
+    h(
+      "a.download",
+      { id: `pu-download-${kind}`, download: "" },
+      icon("download"),
+      h("span.download-name", {}, name),
+      h("span.download-what", {}, what),
+    ),
   );
   const record = h("a.link", { id: "pu-download-run", download: "run.json" }, "run.json: how it was made");
   const words = h("p.hint");
@@ -28,7 +34,12 @@ export function downloads(store) {
       const finished = Boolean(status?.has_film) && !store.busy;
       show(element, Boolean(status?.has_film));
       if (!run) return;
-      KINDS.forEach(([kind], index) => set(links[index], { href: finished ? api.exportUrl(run.id, kind) : null, "aria-disabled": finished ? null : "true" }));
+      KINDS.forEach(([kind], index) =>
+        set(links[index], {
+          href: finished ? api.exportUrl(run.id, kind) : null,
+          "aria-disabled": finished ? null : "true",
+        }),
+      );
       set(record, { href: finished ? api.recordUrl(run.id) : null });
       tell(words, finished ? "" : "The film is being made anew.");
       show(words, !finished);

@@ -37,7 +37,8 @@ export function number({ id = freshId("number"), label, hint, min, max, step = 1
 export function slider({ id = freshId("slider"), label, min, max, step = 1, text = String, change }) {
   const input = h("input", { id, type: "range", min, max, step });
   const output = h("output", { for: id });
-  const fill = () => input.style.setProperty("--share", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
+  const fill = () =>
+    input.style.setProperty("--share", `${(100 * (input.value - input.min)) / (input.max - input.min)}%`);
   input.addEventListener("input", () => {
     tell(output, text(Number(input.value)));
     fill();
@@ -79,7 +80,9 @@ export function segments({ id = freshId("segments"), label, choices, change }) {
   const name = freshId("radio");
   const inputs = choices.map(([value]) => h("input", { type: "radio", name, value, id: `${id}-${value}` }));
   for (const input of inputs) input.addEventListener("change", () => input.checked && change(input.value));
-  const cells = choices.map(([, text, title], index) => h("label.segment", { title }, inputs[index], h("span", {}, text)));
+  const cells = choices.map(([, text, title], index) =>
+    h("label.segment", { title }, inputs[index], h("span", {}, text)),
+  );
   const legend = freshId("legend");
   const group = h("div.segments", { id, role: "radiogroup", "aria-labelledby": legend }, cells);
   return {
@@ -103,7 +106,11 @@ export function seed({ id, label = "Seed", change }) {
     set(control.input, { "aria-invalid": null });
     change(Number(control.input.value));
   };
-  const die = h("button.icon-button", { type: "button", title: "Another seed", "aria-label": "Another seed" }, icon("dice"));
+  const die = h(
+    "button.icon-button",
+    { type: "button", title: "Another seed", "aria-label": "Another seed" },
+    icon("dice"),
+  );
   die.addEventListener("click", throwDie);
   const joined = h("div.joined");
   control.input.replaceWith(joined);
@@ -134,5 +141,9 @@ export function button({ id, kind = "", text: words, icon: name, title, action }
 
 /** A small square button with an icon alone. */
 export function iconButton(name, label, action, properties = {}) {
-  return h("button.icon-button", { type: "button", title: label, "aria-label": label, onclick: action, ...properties }, icon(name));
+  return h(
+    "button.icon-button",
+    { type: "button", title: label, "aria-label": label, onclick: action, ...properties },
+    icon(name),
+  );
 }

@@ -39,7 +39,12 @@ export function filmView(store) {
   });
   const head = h("div.stage-head", {}, mode.element);
   const emptyWords = h("p.stage-words");
-  const begin = button({ kind: "primary", text: "To the keyframes", icon: "back", action: () => store.go("keyframes") });
+  const begin = button({
+    kind: "primary",
+    text: "To the keyframes",
+    icon: "back",
+    action: () => store.go("keyframes"),
+  });
   const empty = h("div.stage-empty", {}, emptyWords, begin.element);
   const progress = progressBar(store);
   const stage = h(
@@ -65,7 +70,12 @@ export function filmView(store) {
     const some = plan.pieces.some(([, , done]) => done);
     const comparing = view.mode === "compare" && some;
     show(empty, !some && !store.busy);
-    tell(emptyWords, store.ready ? "The keyframes are ready. Make the film between them." : "The film is made between keyframes. Draw those first.");
+    tell(
+      emptyWords,
+      store.ready
+        ? "The keyframes are ready. Make the film between them."
+        : "The film is made between keyframes. Draw those first.",
+    );
     begin.update({ visible: !store.ready });
     show(film.element, !comparing && (some || store.busy));
     show(comparison.element, comparing);
@@ -94,11 +104,14 @@ export function filmView(store) {
   }
 
   function states(plan, url, frame) {
-    const list = plan.places.filter(([, keyframe]) => keyframe.url).map(([at, keyframe]) => [at, [keyframe.id, nameOf(keyframe), keyframe.url]]);
+    const list = plan.places
+      .filter(([, keyframe]) => keyframe.url)
+      .map(([at, keyframe]) => [at, [keyframe.id, nameOf(keyframe), keyframe.url]]);
     for (const held of view.held) {
       if (isThere(plan.pieces, held)) list.push([held - 0.5, [`frame ${held}`, `Frame ${held + 1}`, url(held)]]);
     }
-    if (isThere(plan.pieces, frame)) list.push([frame - 0.4, ["here", `Frame ${frame + 1}, where the film stands`, url(frame)]]);
+    if (isThere(plan.pieces, frame))
+      list.push([frame - 0.4, ["here", `Frame ${frame + 1}, where the film stands`, url(frame)]]);
     return list.sort((a, b) => a[0] - b[0]).map(([, state]) => state);
   }
 
@@ -134,7 +147,13 @@ function filmPanel(store) {
   const own = seed({ id: "pu-video-seed", change: change("video_seed") });
   const fps = number({ id: "pu-fps", label: "Frames per second", min: 1, max: 60, step: "any", change: change("fps") });
   const sampling = filmSampling(store);
-  const make = button({ id: "pu-make-film", kind: "primary", text: "Make the film", icon: "play", action: () => store.actOnRun(api.film) });
+  const make = button({
+    id: "pu-make-film",
+    kind: "primary",
+    text: "Make the film",
+    icon: "play",
+    action: () => store.actOnRun(api.film),
+  });
   const offers = downloads(store);
   const element = h(
     "aside.panel",

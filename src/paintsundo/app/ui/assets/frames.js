@@ -10,7 +10,11 @@ export function layout(status) {
   const total = status.frames_total || status.frames || 0;
   if (!pairs.length || !total) return { total, pieces: total ? [[0, total - 1, true]] : [], places: [] };
   const per = total / pairs.length;
-  const pieces = pairs.map((done, pair) => [Math.round(total - (pair + 1) * per), Math.round(total - 1 - pair * per), done || status.has_film]);
+  const pieces = pairs.map((done, pair) => [
+    Math.round(total - (pair + 1) * per),
+    Math.round(total - 1 - pair * per),
+    done || status.has_film,
+  ]);
   const places = keyframes.map((keyframe, index) => [Math.max(0, Math.round(total - 1 - index * per)), keyframe]);
   return { total, pieces: pieces.reverse(), places: places.reverse() };
 }
@@ -21,7 +25,10 @@ export const isThere = (pieces, frame) => pieces.some(([from, to, done]) => done
 /** Operation steps of all frames, between those of the keyframes; an upload takes its place between its neighbours. */
 export function operationSteps(places, total) {
   const known = places
-    .map(([frame, { operation_step: step, origin }]) => [frame, origin === "blank" ? 999 : origin === "picture" ? 0 : step])
+    .map(([frame, { operation_step: step, origin }]) => [
+      frame,
+      origin === "blank" ? 999 : origin === "picture" ? 0 : step,
+    ])
     .filter(([, step]) => step !== null && step !== undefined);
   if (known.length < 2) return null;
   return Array.from({ length: total }, (_, frame) => {

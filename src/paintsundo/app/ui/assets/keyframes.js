@@ -33,7 +33,10 @@ export function keyframesView(store) {
     },
   });
   const tools = selectedTools(store, view, (index) => choose(index));
-  const cards = h("ol.cards", { id: "pu-keyframes", "aria-label": "Keyframes, from the blank canvas to the finished picture" });
+  const cards = h("ol.cards", {
+    id: "pu-keyframes",
+    "aria-label": "Keyframes, from the blank canvas to the finished picture",
+  });
   const candidates = candidatesView(store);
   const progress = progressBar(store);
   const plan = timeline({
@@ -90,7 +93,12 @@ export function keyframesView(store) {
     tools.update(all.length && !sideBySide ? current : null);
 
     show(cards, all.length > 0 && !sideBySide);
-    keyed.update(drawn.map((keyframe) => [keyframe.id, { ...keyframe, selected: keyframe.id === view.selected, busy: store.busy }]));
+    keyed.update(
+      drawn.map((keyframe) => [
+        keyframe.id,
+        { ...keyframe, selected: keyframe.id === view.selected, busy: store.busy },
+      ]),
+    );
     plan.element.inert = store.busy;
     plan.update(store.settings.operation_steps);
     progress.update();
@@ -123,7 +131,13 @@ function card(store, select) {
   const image = h("img", { alt: "", draggable: "false", loading: "lazy" });
   const name = h("span.card-name");
   const note = h("span.card-note");
-  const face = h("button.card-face", { type: "button", onclick: select }, h("span.card-picture", {}, image), name, note);
+  const face = h(
+    "button.card-face",
+    { type: "button", onclick: select },
+    h("span.card-picture", {}, image),
+    name,
+    note,
+  );
   let keyframe = null;
   const act = (kind, iconName, label, run) => {
     const element = iconButton(iconName, label, () => run(keyframe.index), { "data-action": kind });
@@ -136,7 +150,16 @@ function card(store, select) {
     act("remove", "trash", "Take out", (index) => actions.remove(store, index)),
     act("later", "later", "Later", (index) => actions.move(store, index, index - 1)),
   ];
-  const element = h("li.card", { draggable: "true" }, face, h("div.card-actions", {}, buttons.map(([, node]) => node)));
+  const element = h(
+    "li.card",
+    { draggable: "true" },
+    face,
+    h(
+      "div.card-actions",
+      {},
+      buttons.map(([, node]) => node),
+    ),
+  );
 
   element.addEventListener("dragstart", (event) => {
     event.dataTransfer.setData("application/x-keyframe", String(keyframe.index));
@@ -162,12 +185,23 @@ function card(store, select) {
     update(next) {
       keyframe = next;
       const label = nameOf(next);
-      set(element, { "data-keyframe": next.index, "data-origin": next.origin, draggable: next.busy ? "false" : "true" });
+      set(element, {
+        "data-keyframe": next.index,
+        "data-origin": next.origin,
+        draggable: next.busy ? "false" : "true",
+      });
       set(face, { "aria-pressed": String(next.selected), "aria-label": `${label}${next.done ? "" : ", being drawn"}` });
       set(image, { src: pictureOf(next) });
       show(image, Boolean(pictureOf(next)));
       tell(name, label);
-      tell(note, next.origin === "upload" ? "uploaded" : next.seed !== null && next.seed !== undefined ? `seed ${next.seed}` : "");
+      tell(
+        note,
+        next.origin === "upload"
+          ? "uploaded"
+          : next.seed !== null && next.seed !== undefined
+            ? `seed ${next.seed}`
+            : "",
+      );
       element.classList.toggle("selected", next.selected);
       element.classList.toggle("unfinished", !next.done);
       const possible = can(next);
@@ -184,7 +218,12 @@ function selectedTools(store) {
   let keyframe = null;
   let value = 0;
   const own = seed({ id: "pu-keyframe-seed", label: "Seed of this keyframe", change: (next) => (value = next) });
-  const redraw = button({ id: "pu-redraw", text: "Redraw", icon: "again", action: () => actions.redraw(store, keyframe.index, value) });
+  const redraw = button({
+    id: "pu-redraw",
+    text: "Redraw",
+    icon: "again",
+    action: () => actions.redraw(store, keyframe.index, value),
+  });
   const name = h("h2.selected-name");
   const element = h("div.chosen-keyframe", {}, name, h("div.selected-tools", {}, own.element, redraw.element));
   let shown = null;
@@ -221,12 +260,30 @@ function keyframesPanel(store, candidates) {
       update();
     },
   });
-  const others = button({ id: "pu-show-candidates", kind: "quiet", text: "Show all drawings again", icon: "runs", action: () => candidates.reopen() });
+  const others = button({
+    id: "pu-show-candidates",
+    kind: "quiet",
+    text: "Show all drawings again",
+    icon: "runs",
+    action: () => candidates.reopen(),
+  });
   const sampling = keyframeSampling(store);
   const lacking = h("p.note.warning");
   const draw = button({ id: "pu-make-keyframes", kind: "primary", text: "Draw the keyframes", action: () => start() });
-  const addOne = button({ id: "pu-add-keyframe", kind: "wide", text: "Draw only the new step", icon: "add", action: () => addMissing() });
-  const next = button({ id: "pu-next-film", kind: "primary", text: "To the film", icon: "forward", action: () => store.go("film") });
+  const addOne = button({
+    id: "pu-add-keyframe",
+    kind: "wide",
+    text: "Draw only the new step",
+    icon: "add",
+    action: () => addMissing(),
+  });
+  const next = button({
+    id: "pu-next-film",
+    kind: "primary",
+    text: "To the film",
+    icon: "forward",
+    action: () => store.go("film"),
+  });
   const start = () => {
     const most = store.about.limits.seeds ?? 8;
     const count = Math.min(Math.max(1, together), most);
@@ -261,7 +318,10 @@ function keyframesPanel(store, candidates) {
     draw.update({ text: there ? "Draw all again" : "Draw the keyframes", disabled: busy || missingModel });
     draw.element.classList.toggle("primary", !ready);
     const absent = missing();
-    addOne.update({ visible: ready && absent.length > 0 && absent.length < settings.operation_steps.length, text: `Draw only step ${absent[0]}` });
+    addOne.update({
+      visible: ready && absent.length > 0 && absent.length < settings.operation_steps.length,
+      text: `Draw only step ${absent[0]}`,
+    });
     draw.element.hidden = busy;
     next.update({ visible: ready });
   }

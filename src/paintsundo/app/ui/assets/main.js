@@ -22,13 +22,27 @@ function build(store) {
   const made = {};
   const room = h("main.room", { id: "pu-room", tabindex: "-1" });
   const tabs = STEPS.map(([name, words], index) =>
-    h("button.tab", { id: `pu-tab-${name}`, type: "button", onclick: () => store.go(name) }, h("span.tab-number", { "aria-hidden": "true" }, String(index + 1)), h("span", {}, words)),
+    h(
+      "button.tab",
+      { id: `pu-tab-${name}`, type: "button", onclick: () => store.go(name) },
+      h("span.tab-number", { "aria-hidden": "true" }, String(index + 1)),
+      h("span", {}, words),
+    ),
   );
-  const runs = h("button.tab.runs-tab", { id: "pu-tab-runs", type: "button", onclick: () => store.go("runs") }, icon("runs"), h("span", {}, "Runs"));
+  const runs = h(
+    "button.tab.runs-tab",
+    { id: "pu-tab-runs", type: "button", onclick: () => store.go("runs") },
+    icon("runs"),
+    h("span", {}, "Runs"),
+  );
   const header = h(
     "header.top",
     {},
-    h("a.skip", { href: "#pu-room", onclick: (event) => (event.preventDefault(), room.focus()) }, "Skip to the picture"),
+    h(
+      "a.skip",
+      { href: "#pu-room", onclick: (event) => (event.preventDefault(), room.focus()) },
+      "Skip to the picture",
+    ),
     h("div.brand", {}, mark(), h("span", {}, "paintsundo")),
     h("nav.tabs", { "aria-label": "Steps" }, tabs),
     h("div.top-end", {}, runs, themeButton()),
@@ -71,7 +85,10 @@ function build(store) {
     update();
     remember(store);
     // A control that is gone takes the keyboard's place with it: go on from the beginning of the room.
-    const lost = held && page.contains(held) ? held.disabled || !held.checkVisibility() : held && held !== document.body && !held.isConnected;
+    const lost =
+      held && page.contains(held)
+        ? held.disabled || !held.checkVisibility()
+        : held && held !== document.body && !held.isConnected;
     if (lost) room.focus({ preventScroll: true });
   });
   update();
@@ -98,7 +115,8 @@ async function restore(store, address) {
   const wanted = id && runs.some((run) => run.id === id) ? id : working?.id;
   if (wanted && (await store.open(wanted))) {
     const stage = store.status.stage;
-    const natural = stage === "keyframes" ? "keyframes" : stage === "film" || store.status.has_film ? "film" : "picture";
+    const natural =
+      stage === "keyframes" ? "keyframes" : stage === "film" || store.status.has_film ? "film" : "picture";
     store.go(id === wanted && (view === "runs" || STEPS.some(([name]) => name === view)) ? view : natural);
   } else if (address === "#runs") store.go("runs");
 }

@@ -47,7 +47,10 @@ export function modelFields(store) {
     update() {
       const { about, settings } = store;
       if (!about) return;
-      const known = about.models.map((choice) => [choice.name, choice.available ? choice.label : `${choice.label} (missing)`]);
+      const known = about.models.map((choice) => [
+        choice.name,
+        choice.available ? choice.label : `${choice.label} (missing)`,
+      ]);
       model.update(settings.model, known);
       tell(message, store.model?.message ?? "");
       show(message, Boolean(store.model?.message));

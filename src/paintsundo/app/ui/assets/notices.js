@@ -12,7 +12,7 @@ export function notices(store) {
   function put(list, kind, sentence) {
     for (const other of list.children) if (other.dataset.sentence === sentence) return other;
     const element = h(`div.notice.${kind}`, { "data-sentence": sentence }, h("p", {}, sentence));
-    element.append(iconButton("cross", "Close", () => element.remove()));
+    if (kind === "trouble") element.append(iconButton("cross", "Close", () => element.remove()));
     list.append(element);
     while (list.children.length > 3) list.firstElementChild.remove();
     return element;
@@ -25,7 +25,8 @@ export function notices(store) {
   });
   // Once the server answers again, that it did not is history.
   store.addEventListener("reached", () => {
-    for (const element of troubles.children) if (element.dataset.sentence.startsWith("The server does not answer")) element.remove();
+    for (const element of troubles.children)
+      if (element.dataset.sentence.startsWith("The server does not answer")) element.remove();
   });
   return { element: h("div.notices", {}, troubles, news) };
 }

@@ -86,8 +86,17 @@ function emptyStage(store) {
     h("p.drop-hint", {}, "or paste one, or ", h("label.link", { for: "pu-picture" }, "choose a file"), input),
   );
   const examples = h("div.examples", { id: "pu-examples" });
-  const examplesPart = h("div.examples-part", {}, h("p.drop-hint", {}, "No picture at hand? Begin with one of these."), examples);
-  pictureFrom(document, (file) => store.view === "picture" && !store.opening && !store.busy && begin(store, () => api.upload(file, file.name)));
+  const examplesPart = h(
+    "div.examples-part",
+    {},
+    h("p.drop-hint", {}, "No picture at hand? Begin with one of these."),
+    examples,
+  );
+  pictureFrom(
+    document,
+    (file) =>
+      store.view === "picture" && !store.opening && !store.busy && begin(store, () => api.upload(file, file.name)),
+  );
   let drawn = false;
   return {
     element: h("div.empty", {}, zone, examplesPart),
@@ -114,10 +123,30 @@ function picturePanel(store) {
   const change = (name) => (value) => store.change({ [name]: value });
   const tags = chips({ id: "pu-tags", label: "Words of the picture", change: change("prompt") });
   const state = h("p.hint", { role: "status" });
-  const again = button({ kind: "quiet", id: "pu-tag", text: "Read again", icon: "words", action: () => readWords(store) });
+  const again = button({
+    kind: "quiet",
+    id: "pu-tag",
+    text: "Read again",
+    icon: "words",
+    action: () => readWords(store),
+  });
   const prompt = text({ id: "pu-prompt", label: "As one text", rows: 3, change: change("prompt") });
-  const general = slider({ label: "Words surer than", min: 0, max: 1, step: 0.05, text: percent, change: change("general_threshold") });
-  const names = slider({ label: "Names surer than", min: 0, max: 1, step: 0.05, text: percent, change: change("character_threshold") });
+  const general = slider({
+    label: "Words surer than",
+    min: 0,
+    max: 1,
+    step: 0.05,
+    text: percent,
+    change: change("general_threshold"),
+  });
+  const names = slider({
+    label: "Names surer than",
+    min: 0,
+    max: 1,
+    step: 0.05,
+    text: percent,
+    change: change("character_threshold"),
+  });
 
   const fit = segments({
     id: "pu-fit",
@@ -134,7 +163,13 @@ function picturePanel(store) {
   const height = number({ id: "pu-height", label: "Height", min: 8, multiple, change: change("height") });
   const own = h("div.pair", {}, width.element, height.element);
   const models = modelFields(store);
-  const next = button({ id: "pu-next", kind: "primary", text: "To the keyframes", icon: "forward", action: () => store.go("keyframes") });
+  const next = button({
+    id: "pu-next",
+    kind: "primary",
+    text: "To the keyframes",
+    icon: "forward",
+    action: () => store.go("keyframes"),
+  });
 
   const words = h(
     "section.group",
@@ -145,7 +180,14 @@ function picturePanel(store) {
     details("More about words", prompt.element, general.element, names.element),
   );
   const frame = h("section.group", {}, h("h2", {}, "Frame"), fit.element, size.element, own);
-  const element = h("aside.panel", { "aria-label": "Words, frame and models" }, words, frame, models.element, h("div.dock", {}, next.element));
+  const element = h(
+    "aside.panel",
+    { "aria-label": "Words, frame and models" },
+    words,
+    frame,
+    models.element,
+    h("div.dock", {}, next.element),
+  );
 
   return {
     element,
@@ -156,7 +198,14 @@ function picturePanel(store) {
       const promptNow = settings.prompt ?? store.status?.prompt ?? "";
       tags.update(run ? promptNow : "");
       prompt.update(run ? promptNow : "");
-      tell(state, store.tagging ? "Reading the picture…" : run && !promptNow ? "No words yet: add some, or let the picture be read." : "");
+      tell(
+        state,
+        store.tagging
+          ? "Reading the picture…"
+          : run && !promptNow
+            ? "No words yet: add some, or let the picture be read."
+            : "",
+      );
       show(state, Boolean(state.textContent));
       again.update({ disabled: store.tagging });
       general.update(settings.general_threshold ?? 0.35);

@@ -14,14 +14,30 @@ export function player({ id, looked = () => {}, hold = null }) {
   const canvas = h("canvas", { role: "img", "aria-label": "The film" });
   const missing = h("p.stage-words", {}, "Not painted yet");
   const screen = h("figure.screen", {}, canvas, missing);
-  const range = h("input.scrub", { type: "range", min: 0, max: 0, value: 0, step: 1, "aria-label": "Place in the film", id: `${id}-scrub` });
-  const lane = svg("svg", { class: "lane", preserveAspectRatio: "none", viewBox: "0 0 1000 10", "aria-hidden": "true" });
+  const range = h("input.scrub", {
+    type: "range",
+    min: 0,
+    max: 0,
+    value: 0,
+    step: 1,
+    "aria-label": "Place in the film",
+    id: `${id}-scrub`,
+  });
+  const lane = svg("svg", {
+    class: "lane",
+    preserveAspectRatio: "none",
+    viewBox: "0 0 1000 10",
+    "aria-hidden": "true",
+  });
   const marks = h("div.scrub-marks", { "aria-hidden": "true" });
   const where = h("output.where", { for: range.id });
   const play = h("button.play", { type: "button", id: `${id}-play`, "aria-label": "Play" });
   const back = iconButton("earlier", "One frame back", () => step(-1));
   const on = iconButton("later", "One frame on", () => step(1));
-  const keep = iconButton("pin", "Keep this frame to compare", () => hold(clock.frame), { id: `${id}-hold`, hidden: hold === null });
+  const keep = iconButton("pin", "Keep this frame to compare", () => hold(clock.frame), {
+    id: `${id}-hold`,
+    hidden: hold === null,
+  });
   const direction = segments({
     id: `${id}-direction`,
     label: "Direction",
@@ -35,13 +51,11 @@ export function player({ id, looked = () => {}, hold = null }) {
     },
   });
   const speed = select({ id: `${id}-speed`, label: "Speed", change: (value) => (clock.speed = Number(value)) });
-  const bars = [h("div.scrub-room", {}, lane, range, marks), h("div.controls", {}, play, back, on, keep, where, h("span.spring"), direction.element, speed.element)];
-  const element = h(
-    "div.player",
-    { id, tabindex: "-1" },
-    screen,
-    ...bars,
-  );
+  const bars = [
+    h("div.scrub-room", {}, lane, range, marks),
+    h("div.controls", {}, play, back, on, keep, where, h("span.spring"), direction.element, speed.element),
+  ];
+  const element = h("div.player", { id, tabindex: "-1" }, screen, ...bars);
 
   const images = new Map();
   let film = null; // { key, fps, total, available(index), url(index), steps, places }
@@ -220,7 +234,13 @@ function drawLane(lane, film, last) {
   const at = (frame) => (1000 * frame) / Math.max(1, last);
   lane.replaceChildren(
     ...(film.pieces ?? []).map(([from, to, done]) =>
-      svg("rect", { x: at(from) + 1, y: 0, width: Math.max(1, at(to) - at(from) - 2), height: 10, class: done ? "done" : "open" }),
+      svg("rect", {
+        x: at(from) + 1,
+        y: 0,
+        width: Math.max(1, at(to) - at(from) - 2),
+        height: 10,
+        class: done ? "done" : "open",
+      }),
     ),
   );
 }

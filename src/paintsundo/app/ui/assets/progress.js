@@ -20,16 +20,27 @@ export function sentenceOf(status) {
     return left ? `${part}, ${left}.` : `${part}…`;
   }
   if (status.stage === "cancelled") return status.message || "Stopped. What was done is kept.";
-  if (status.stage === "interrupted") return status.message || "Interrupted when the server stopped. What was done is kept.";
+  if (status.stage === "interrupted")
+    return status.message || "Interrupted when the server stopped. What was done is kept.";
   if (status.stage === "failed") return status.error || status.message || "This did not work.";
   return status.message || "";
 }
 
 export function progressBar(store) {
   const bar = h("div.bar-fill");
-  const meter = h("div.meter", { id: "pu-progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Progress" }, bar);
+  const meter = h(
+    "div.meter",
+    { id: "pu-progress", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "Progress" },
+    bar,
+  );
   const sentence = h("p.progress-words", { id: "pu-status", role: "status" });
-  const stop = button({ id: "pu-cancel", kind: "quiet", text: "Stop", icon: "cross", action: () => store.actOnRun(api.cancel) });
+  const stop = button({
+    id: "pu-cancel",
+    kind: "quiet",
+    text: "Stop",
+    icon: "cross",
+    action: () => store.actOnRun(api.cancel),
+  });
   const resume = button({ id: "pu-resume", text: "Go on", icon: "play", action: () => store.actOnRun(api.resume) });
   const notices = h("ul.run-notices");
   const element = h("div.work", {}, h("div.progress-line", {}, sentence, stop.element, resume.element), meter, notices);

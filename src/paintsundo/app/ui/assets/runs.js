@@ -21,9 +21,24 @@ export function runsView(store) {
   const chosen = new Set();
   const cards = h("ul.run-cards", { id: "pu-runs", "aria-label": "Your runs" });
   const empty = h("p.stage-words", {}, "Nothing yet. Every film you begin is kept here, with its settings.");
-  const fresh = button({ kind: "primary", text: "Begin a new one", icon: "add", action: () => (store.close(), store.go("picture")) });
-  const repeat = button({ id: "pu-repeat", text: "Repeat from run.json", icon: "again", action: () => repeatFile(store) });
-  const both = button({ id: "pu-compare-runs", text: "Compare the two", icon: "compare", action: () => comparison.open([...chosen]) });
+  const fresh = button({
+    kind: "primary",
+    text: "Begin a new one",
+    icon: "add",
+    action: () => (store.close(), store.go("picture")),
+  });
+  const repeat = button({
+    id: "pu-repeat",
+    text: "Repeat from run.json",
+    icon: "again",
+    action: () => repeatFile(store),
+  });
+  const both = button({
+    id: "pu-compare-runs",
+    text: "Compare the two",
+    icon: "compare",
+    action: () => comparison.open([...chosen]),
+  });
   const comparison = sideBySide(store, () => update());
   const list = h(
     "div.runs-room",
@@ -41,7 +56,11 @@ export function runsView(store) {
     show(list, !comparison.visible());
     show(empty, store.runs.length === 0);
     keyed.update(store.runs.map((run) => [run.id, run]));
-    both.update({ visible: chosen.size > 0, disabled: chosen.size !== 2, text: chosen.size === 2 ? "Compare the two" : "Choose one more to compare" });
+    both.update({
+      visible: chosen.size > 0,
+      disabled: chosen.size !== 2,
+      text: chosen.size === 2 ? "Compare the two" : "Choose one more to compare",
+    });
   }
   return { stage, panel: null, update, leave: () => comparison.close() };
 }
@@ -65,7 +84,13 @@ function runCard(store, id, chosen, changed) {
   const title = h("span.run-title");
   const note = h("span.run-note");
   const badge = h("span.badge");
-  const face = h("button.run-face", { type: "button", onclick: () => openRun(store, run) }, h("span.run-picture", {}, image, badge), title, note);
+  const face = h(
+    "button.run-face",
+    { type: "button", onclick: () => openRun(store, run) },
+    h("span.run-picture", {}, image, badge),
+    title,
+    note,
+  );
   const check = h("input", { type: "checkbox", "aria-label": "Choose to compare" });
   check.addEventListener("change", () => {
     // The third takes the place of the first.
@@ -93,7 +118,15 @@ function runCard(store, id, chosen, changed) {
     "li.run",
     { "data-run": id },
     face,
-    h("div.run-actions", {}, h("label.check", { title: "Choose to compare" }, check), h("span.spring"), keep, repeat, remove),
+    h(
+      "div.run-actions",
+      {},
+      h("label.check", { title: "Choose to compare" }, check),
+      h("span.spring"),
+      keep,
+      repeat,
+      remove,
+    ),
   );
   return {
     element,
@@ -101,7 +134,15 @@ function runCard(store, id, chosen, changed) {
       run = next;
       set(image, { src: next.thumbnail });
       tell(title, next.name || "A picture");
-      tell(note, [when(next.created), next.frames ? `${next.frames} frames` : next.keyframes ? `${next.keyframes} keyframes` : null].filter(Boolean).join(", "));
+      tell(
+        note,
+        [
+          when(next.created),
+          next.frames ? `${next.frames} frames` : next.keyframes ? `${next.keyframes} keyframes` : null,
+        ]
+          .filter(Boolean)
+          .join(", "),
+      );
       tell(badge, STAGES[next.stage] ?? next.stage);
       set(badge, { "data-stage": next.stage });
       set(face, { "aria-label": `Open ${next.name || "a picture"}, ${STAGES[next.stage] ?? next.stage}` });
@@ -115,7 +156,13 @@ function runCard(store, id, chosen, changed) {
 async function openRun(store, run) {
   if (!(await store.open(run.id))) return;
   const { status } = store;
-  store.go(status.has_film || status.stage === "film" || status.frames ? "film" : status.keyframes.length || store.busy ? "keyframes" : "picture");
+  store.go(
+    status.has_film || status.stage === "film" || status.frames
+      ? "film"
+      : status.keyframes.length || store.busy
+        ? "keyframes"
+        : "picture",
+  );
 }
 
 function when(seconds) {

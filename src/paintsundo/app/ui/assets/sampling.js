@@ -28,7 +28,13 @@ export function samplerName(name) {
 export function samplingFields(store, prefix) {
   const named = (name) => `${prefix}${name}`;
   const change = (name) => (value) => store.change({ [named(name)]: value });
-  const steps = slider({ id: `pu-${prefix}steps`.replace("_", "-"), label: "Care (denoising steps)", min: 1, max: 50, change: change("steps") });
+  const steps = slider({
+    id: `pu-${prefix}steps`.replace("_", "-"),
+    label: "Care (denoising steps)",
+    min: 1,
+    max: 50,
+    change: change("steps"),
+  });
   const guidance = slider({
     id: `pu-${prefix}guidance`.replace("_", "-"),
     label: "Guidance",
@@ -38,8 +44,16 @@ export function samplingFields(store, prefix) {
     text: (value) => (value <= 1 ? "off" : value.toFixed(1)),
     change: change("guidance"),
   });
-  const sampler = select({ id: `pu-${prefix}scheduler`.replace("_", "-"), label: "Sampler", change: change("scheduler") });
-  const negative = text({ id: `pu-${prefix}negative-prompt`.replace("_", "-"), label: "Avoid (only with guidance)", change: change("negative_prompt") });
+  const sampler = select({
+    id: `pu-${prefix}scheduler`.replace("_", "-"),
+    label: "Sampler",
+    change: change("scheduler"),
+  });
+  const negative = text({
+    id: `pu-${prefix}negative-prompt`.replace("_", "-"),
+    label: "Avoid (only with guidance)",
+    change: change("negative_prompt"),
+  });
   const skip = number({ label: "Layers of the text encoder left out", min: 0, max: 11, change: change("clip_skip") });
   return {
     steps,
@@ -68,7 +82,9 @@ export function keyframeSampling(store) {
   return {
     element: details(
       "Steps, guidance, sampler",
-      ...[fields.steps, fields.guidance, fields.sampler, fields.negative, noise, fields.skip].map((field) => field.element),
+      ...[fields.steps, fields.guidance, fields.sampler, fields.negative, noise, fields.skip].map(
+        (field) => field.element,
+      ),
     ),
     update() {
       fields.update();
@@ -85,22 +101,28 @@ export function filmSampling(store) {
   const change = (name) => (value) => store.change({ [name]: value });
   const window = select({ id: "pu-window", label: "Attention window", change: change("attention_window") });
   const prompt = text({ id: "pu-video-prompt", label: "Words for the film", change: change("video_prompt") });
-  const rescale = slider({ label: "Contrast held back", min: 0, max: 1, step: 0.05, text: (value) => value.toFixed(2), change: change("video_guidance_rescale") });
+  const rescale = slider({
+    label: "Contrast held back",
+    min: 0,
+    max: 1,
+    step: 0.05,
+    text: (value) => value.toFixed(2),
+    change: change("video_guidance_rescale"),
+  });
   const stride = number({ label: "Frame stride", min: 0, max: 100, change: change("frame_stride") });
   return {
     window,
     element: details(
       "Steps, guidance, sampler",
-      ...[fields.steps, fields.guidance, fields.sampler, prompt, fields.negative, rescale, stride, fields.skip].map((field) => field.element),
+      ...[fields.steps, fields.guidance, fields.sampler, prompt, fields.negative, rescale, stride, fields.skip].map(
+        (field) => field.element,
+      ),
     ),
     update() {
       const { settings, about } = store;
       fields.update();
       const windows = about?.windows;
-      window.update(
-        settings.attention_window,
-        windows ? WINDOWS.filter(([name]) => windows.includes(name)) : WINDOWS,
-      );
+      window.update(settings.attention_window, windows ? WINDOWS.filter(([name]) => windows.includes(name)) : WINDOWS);
       prompt.update(settings.video_prompt);
       rescale.update(settings.video_guidance_rescale);
       stride.update(settings.frame_stride);

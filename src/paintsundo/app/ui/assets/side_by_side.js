@@ -11,7 +11,13 @@ export function sideBySide(store, changed) {
   const table = h("div.differences");
   const back = button({ kind: "quiet", text: "All runs", icon: "back", action: () => close() });
   const together = button({ text: "Play both", icon: "play", action: () => films.forEach((film) => film.play()) });
-  const element = h("div.side-by-side", { hidden: true }, h("div.runs-head", {}, back.element, h("span.spring"), together.element), room, table);
+  const element = h(
+    "div.side-by-side",
+    { hidden: true },
+    h("div.runs-head", {}, back.element, h("span.spring"), together.element),
+    room,
+    table,
+  );
   let films = [];
 
   function close() {
@@ -28,11 +34,38 @@ export function sideBySide(store, changed) {
       runs.push(run.answer);
     }
     films = runs.map((run, index) => film(run, index));
-    room.replaceChildren(...runs.map((run, index) => h("article.one-of-two", {}, h("h2", {}, run.name || "A picture"), films[index].element)));
+    room.replaceChildren(
+      ...runs.map((run, index) =>
+        h("article.one-of-two", {}, h("h2", {}, run.name || "A picture"), films[index].element),
+      ),
+    );
     const rows = differences(runs[0].settings, runs[1].settings);
     table.replaceChildren(
       rows.length
-        ? h("table", {}, h("thead", {}, h("tr", {}, ["Setting", ...runs.map((run) => run.name)].map((text) => h("th", {}, text)))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map((text) => h("td", {}, text))))))
+        ? h(
+            "table",
+            {},
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                ["Setting", ...runs.map((run) => run.name)].map((text) => h("th", {}, text)),
+              ),
+            ),
+            h(
+              "tbody",
+              {},
+              rows.map((row) =>
+                h(
+                  "tr",
+                  {},
+                  row.map((text) => h("td", {}, text)),
+                ),
+              ),
+            ),
+          )
         : h("p.hint", {}, "Both were made with the same settings."),
     );
     show(element, true);
@@ -59,7 +92,14 @@ function film(run, index) {
 
 /** Rows [name, value of one, value of the other] of what differs. */
 export function differences(one, other) {
-  const said = (value) => (value === null || value === undefined || value === "" ? "none" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const said = (value) =>
+    value === null || value === undefined || value === ""
+      ? "none"
+      : Array.isArray(value) && !Array.isArray(value[0])
+        ? value.join(", ")
+        : typeof value === "object"
+          ? JSON.stringify(value)
+          : String(value);
   return Object.keys({ ...one, ...other })
     .filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]))
     .map((name) => [name.replaceAll("_", " "), said(one[name]), said(other[name])]);

@@ -44,7 +44,11 @@ export function timeline({ id, change, suited, most }) {
 
   function handle() {
     const label = h("span.handle-label");
-    const element = h("button.handle", { type: "button", role: "slider", "aria-valuemin": 0, "aria-valuemax": FIRST_STROKE }, label);
+    const element = h(
+      "button.handle",
+      { type: "button", role: "slider", "aria-valuemin": 0, "aria-valuemax": FIRST_STROKE },
+      label,
+    );
     const node = { element, step: 0, update };
     const to = (step) => {
       const index = steps.indexOf(node.step);
@@ -125,7 +129,11 @@ export function timeline({ id, change, suited, most }) {
   };
   const names = [["suited", "As the model likes"], ...PRESETS];
   const chips = names.map(([name, words]) =>
-    h("button.preset", { type: "button", "aria-pressed": "false", onclick: () => choose(name, steps.length || 5) }, words),
+    h(
+      "button.preset",
+      { type: "button", "aria-pressed": "false", onclick: () => choose(name, steps.length || 5) },
+      words,
+    ),
   );
   const mark = () => {
     const same = (name) => {
@@ -138,7 +146,13 @@ export function timeline({ id, change, suited, most }) {
   };
 
   const typedId = freshId("steps");
-  const typed = h("input", { id: typedId, type: "text", inputmode: "numeric", autocomplete: "off", "aria-describedby": `${typedId}-problem` });
+  const typed = h("input", {
+    id: typedId,
+    type: "text",
+    inputmode: "numeric",
+    autocomplete: "off",
+    "aria-describedby": `${typedId}-problem`,
+  });
   const problem = h("p.problem", { id: `${typedId}-problem`, role: "alert" });
   typed.addEventListener("input", () => {
     const read = parse(typed.value, most());
@@ -148,7 +162,13 @@ export function timeline({ id, change, suited, most }) {
   });
   typed.addEventListener("blur", () => update(steps));
 
-  const typing = h("div.field", { hidden: true }, h("label", { for: typedId }, "Operation steps, 0 to 999"), typed, problem);
+  const typing = h(
+    "div.field",
+    { hidden: true },
+    h("label", { for: typedId }, "Operation steps, 0 to 999"),
+    typed,
+    problem,
+  );
   const unfold = h("button.text-button", { type: "button", "aria-expanded": "false" }, "Type the steps");
   unfold.addEventListener("click", () => {
     show(typing, typing.hidden);
@@ -175,7 +195,12 @@ export function timeline({ id, change, suited, most }) {
   const element = h(
     "div.timeline",
     { id },
-    h("div.presets", {}, h("div.preset-row", { role: "group", "aria-label": "Spread of the keyframes" }, chips), h("div.counter", {}, fewer, count, more)),
+    h(
+      "div.presets",
+      {},
+      h("div.preset-row", { role: "group", "aria-label": "Spread of the keyframes" }, chips),
+      h("div.counter", {}, fewer, count, more),
+    ),
     line,
     h("div.ends", {}, h("span", {}, "first stroke"), unfold, h("span", {}, "finished")),
     typing,
