@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from paintsundo.pipelines.provenance import Provenance
 from paintsundo.pipelines.record import machine, versions
 from paintsundo.pipelines.run_folder import RunFolder
 from paintsundo.pipelines.writers import WRITERS, write_png, write_text
+
+PNG_THREADS = 4
 
 
 def say(message: str) -> None:
@@ -142,14 +145,30 @@ def _make_frames(job: Job, options: InferOptions, models: ModelSet, provenance: 
         clips[pair] = latents
         folder.save_clip(pair, latents)
         clock = _took(folder, "interpolation", clock)
-    with folder.making(folder.frames) as temporary, _timed(folder, "decoding"):
+    with (
+        folder.making(folder.frames) as temporary,
+        _timed(folder, "decoding"),
+        ThreadPoolExecutor(PNG_THREADS) as pool,
+    ):
+        written: list[Future[None]] = []
         for pair, clip in pipe.decode_clips(conditions, clips):
-            _write_clip(temporary, clip, pair, conditions.pairs, provenance)
+            # Compressed while the next clip is decoded. No clip waits for long: at most two are held.
+            _wait(written)
+            written = [
+                pool.submit(write_png, temporary / f"{position:05d}.png", clip[index], provenance)
+                for index, position in frame_positions(pair, conditions.pairs, len(clip))
+            ]
+        _wait(written)
 
 
-def _write_clip(folder: Path, clip: np.ndarray, pair: int, pairs: int, provenance: Provenance) -> None:
-    for index, position in frame_positions(pair, pairs, len(clip)):
-        write_png(folder / f"{position:05d}.png", clip[index], provenance)
+def _wait(tasks: list[Future[None]]) -> None:
+    """Wait for tasks, and raise what one of them raised."""
+    try:
+        for task in tasks:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _pipe(job: Job, models: ModelSet) -> PaintsUndoPipeline:
