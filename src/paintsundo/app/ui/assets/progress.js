@@ -6,7 +6,7 @@ import { button } from "./fields.js";
 import { api } from "./api.js";
 
 /** A sentence about a status. */
-export function sentenceOf(status) {
+function sentenceOf(status) {
   if (status.stage === "queued") {
     const before = status.place_in_queue;
     return before > 0 ? `Waiting: ${before} before you.` : "Waiting for its turn; it is the next one.";

@@ -10,7 +10,7 @@ const WINDOWS = [
 ];
 
 /** "dpmpp_2m_sde" → "DPM++ 2M SDE" */
-export function samplerName(name) {
+function samplerName(name) {
   const known = {
     default: "As the server is set",
     published_keyframes: "As published for keyframes",
@@ -25,7 +25,7 @@ export function samplerName(name) {
 }
 
 /** Fields of a stage; settings' names begin with `prefix`. */
-export function samplingFields(store, prefix) {
+function samplingFields(store, prefix) {
   const named = (name) => `${prefix}${name}`;
   const change = (name) => (value) => store.change({ [named(name)]: value });
   const steps = slider({
