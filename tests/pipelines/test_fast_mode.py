@@ -63,7 +63,11 @@ def test_share_of_passes() -> None:
 
 
 def sampled(
-    stage: str, guidance: Guidance, predict: Callable[..., torch.Tensor], scheduler: str | None = None
+    stage: str,
+    guidance: Guidance,
+    predict: Callable[..., torch.Tensor],
+    scheduler: str | None = None,
+    steps: int = STEPS,
 ) -> torch.Tensor:
     own = "KarrasDPMSolverScheduler" if stage == "keyframes" else "DynamicTSNRScheduler"
     target = f"paintsundo.diffusion.{own}" if scheduler is None else f"diffusers.{scheduler}"
@@ -76,7 +80,7 @@ def sampled(
     one, two = torch.full((1, 1, 1, 1), 1.0), torch.full((1, 1, 1, 1), -0.5)
     noise = draw(generators, SHAPE, "cpu")
     cond, uncond = {"bias": one}, {"bias": two}
-    return denoise(built, noise, ask, {}, cond, uncond, guidance, generators, STEPS, lambda *_: None)
+    return denoise(built, noise, ask, {}, cond, uncond, guidance, generators, steps, lambda *_: None)
 
 
 def oracle(clean: torch.Tensor, calls: list[float]) -> Callable[..., torch.Tensor]:
@@ -101,6 +105,15 @@ def test_a_network_that_knows_the_end_need_not_be_asked_again(stage: str, schedu
     quick = sampled(stage, FastGuidance(1.0, options=options), oracle(clean, fast), scheduler)
     assert (len(full), len(fast)) == (STEPS, STEPS // 4)
     torch.testing.assert_close(quick, plain, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["keyframes", "video"])
+@pytest.mark.parametrize("scheduler", [None, "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 61, 100, 1000])
+def test_every_number_of_steps_is_finite(stage: str, scheduler: str | None, steps: int) -> None:
+    options = FastStageOptions(predict_every=3, extrapolate=0.5, guidance_every=2)
+    found = sampled(stage, FastGuidance(3.0, 0.7, options=options), linear, scheduler, steps)
+    assert torch.isfinite(found).all()
 
 
 def linear(scheduler: Any, sample: torch.Tensor, timestep: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -185,12 +198,13 @@ def test_off_is_byte_for_byte_what_it_was(fast_pipe: PaintsUndoPipeline) -> None
 
 def test_both_networks_are_asked_as_planned(fast_pipe: PaintsUndoPipeline) -> None:
     rows: dict[str, list[int]] = {"keyframe_unet": [], "video_unet": []}
+    words = {"keyframe_unet": "encoder_hidden_states", "video_unet": "context_text"}
     handles = []
     for name, calls in rows.items():
-        network = getattr(fast_pipe, name)
+        # Counted over what tells the halves apart; samples may be repeated later.
         handles.append(
-            network.register_forward_pre_hook(
-                lambda _, args, given, calls=calls: calls.append(len(args[0] if args else given["sample"])),
+            getattr(fast_pipe, name).register_forward_pre_hook(
+                lambda _, args, given, calls=calls, words=words[name]: calls.append(len(given[words])),
                 with_kwargs=True,
             )
         )

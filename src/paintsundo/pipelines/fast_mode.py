@@ -88,10 +88,11 @@ class _Run:
         known, x0 = self.estimates[-1]
         if self.extrapolate and len(self.estimates) == 2:
             before, earlier = self.estimates[0]
-            snr = self.estimate.log_snr
             # Linear in the logarithm of signal to noise, as multistep solvers are (Lu et al. 2022).
-            ahead = (snr[self.index] - snr[known]) / (snr[known] - snr[before])
-            x0 = x0 + self.extrapolate * float(ahead) * (x0 - earlier)
+            snr = self.estimate.log_snr
+            gone = float(snr[known] - snr[before])  # 0 within a step of some second-order samplers
+            ahead = float(snr[self.index] - snr[known]) / gone if gone > 0 else 0.0
+            x0 = x0 + self.extrapolate * ahead * (x0 - earlier)
         return self.estimate.prediction(x0, model_input, self.index)
 
 
