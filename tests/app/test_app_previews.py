@@ -86,7 +86,7 @@ def test_they_wait_between_one_another(pipe: PaintsUndoPipeline, monkeypatch: py
     picture = np.full((64, 64, 3), 200, np.uint8)
     watching = KeyframePreviews(pipe, picture, lambda row, _: shown.append(row))
     latents = torch.zeros(2, *encode_picture(pipe.keyframe_vae, picture, torch.device("cpu")).shape[1:])
-    for later in (0, 0.5, 0.49, 0.02, 5):
+    for later in (0, 0.5 * previews.EVERY, 0.49 * previews.EVERY, 0.02 * previews.EVERY, 5):
         now[0] += later
         with torch.no_grad():
             watching.on_step(latents)

@@ -10,7 +10,7 @@ from studios import ANNA, BERT, png
 
 from paintsundo.app.faults import NotThere
 from paintsundo.app.options import LimitOptions, RunsOptions
-from paintsundo.app.record import Keyframe, Record, Task
+from paintsundo.app.record import Attempt, Earlier, Keyframe, Record, Task
 from paintsundo.app.run import Run
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.store import RunStore, new_id, size
@@ -35,6 +35,14 @@ def test_a_run_is_found_again_by_another_server(tmp_path: Path) -> None:
     run.record.keyframes = [Keyframe.new("generated", 500, 7, before=Keyframe("0" * 16, 500, 6, "generated"))]
     run.record.task = Task("keyframes", [1, 2])
     run.record.made_with = RunSettings(seed=3)
+    run.record.earlier = Earlier(
+        RunSettings(seed=4),
+        ["0" * 16],
+        list(run.record.keyframes),
+        [Attempt(5, list(run.record.keyframes))],
+        5,
+        "words",
+    )
     run.save()
     first.close()
     second = store(tmp_path)

@@ -357,6 +357,31 @@ class TestKeyframes:
         studio.add(ANNA, run_id, 500)
         assert len(finished(studio, run_id, "draft").keyframes) == 4
 
+    def test_new_ones_that_are_cancelled_leave_the_old_ones(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run_id = drawn(studio)
+        studio.replace(ANNA, run_id, 1, png(drawing(64, 64)))
+        before = studio.status(ANNA, run_id)
+
+        def stopping(self: Making, *_: Any) -> Any:
+            raise Stopped
+
+        monkeypatch.setattr(Making, "_generate", stopping)
+        for seeds in ([5], [5, 6]):
+            studio.start_keyframes(ANNA, run_id, seeds)
+            after = finished(studio, run_id, "draft")
+            assert after.keyframes == before.keyframes
+            assert (after.candidates, after.prompt) == ([], before.prompt)
+            assert all(keyframe.path.is_file() for keyframe in after.keyframes)  # type: ignore[union-attr]
+            assert "from before" in after.message
+        run = studio.store.open(ANNA, run_id)
+        assert Record.read(run.folder) == run.record
+        monkeypatch.undo()
+        studio.start_keyframes(ANNA, run_id, [5])
+        assert finished(studio, run_id, "draft").keyframes[1].seed == 5
+        assert len(list((run.folder / "states").iterdir())) == 4
+
     def test_more_are_put_where_they_belong(self, studio: Studio) -> None:
         run_id = drawn(studio)
         for step in (500, 10, 900):
@@ -528,8 +553,9 @@ class TestFilm:
         for name in ("progress", "edges", "colour"):
             assert all(0 <= value <= 1 for value in curves[name])
         steps = curves["operation_steps"]
-        assert steps[0] == 999
-        assert (steps[15], steps[30]) == (700, 300)
+        # The first frame of a pair's clip is the keyframe nearer to the finished one; the blank canvas is left out.
+        assert (steps[44], steps[29], steps[14]) == (0, 300, 700)
+        assert steps[0] == pytest.approx(999 - 299 / 15, abs=0.01)
         assert steps == sorted(steps, reverse=True)
         assert curves == studio.curves(ANNA, run_id)
 
@@ -554,7 +580,7 @@ class TestStopping:
         studio, gate = gated_studio()
         run_id = studio.create(ANNA, png())
         studio.start_keyframes(ANNA, run_id)
-        eventually(lambda: gate.begun)
+        eventually(lambda: studio.status(ANNA, run_id).stage == "keyframes")
         before = studio.status(ANNA, run_id)
         for change in (
             lambda: studio.update(ANNA, run_id, before.settings),

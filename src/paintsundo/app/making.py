@@ -301,7 +301,8 @@ class Making:
                 run.save()
             self._progress(clock)
 
-        early = options.runtime.memory != "low"
+        # Within a budget there is no room for the autoencoder beside the network.
+        early = options.runtime.memory in ("auto", "high")
         return WatchedPipeline(pipe, on_conditions, on_pass, on_clip, run.live.cancel, early)
 
     def _finish_record(self) -> None:

@@ -19,7 +19,7 @@ from paintsundo.diffusion.finished_estimate import FinishedEstimate
 from paintsundo.errors import UserError
 from paintsundo.pipelines.keyframes import encode_picture
 
-EVERY = 1.0  # seconds between two previews of one keyframe, at least
+EVERY = 0.8  # seconds between two previews of one keyframe, at least
 _SHARE = 0.2  # of the time that decoding previews may take
 _RIDGE = 1e-3
 _PATCH = 32  # pixels

@@ -75,6 +75,23 @@ class Task:
 
 
 @dataclass
+class Earlier:
+    """Keyframes that others were to take the place of, until these are made: fields as in `Record`."""
+
+    made_with: RunSettings
+    original: list[str]
+    keyframes: list[Keyframe]
+    candidates: list[Attempt]
+    chosen: int | None
+    prompt: str | None
+
+    @classmethod
+    def from_mapping(cls, content: dict[str, Any]) -> Earlier:
+        """As `dataclasses.asdict` gives it."""
+        return cls(**{**content, **_keyframe_sets(content), "made_with": RunSettings(**content["made_with"])})
+
+
+@dataclass
 class PictureFile:
     """The upload: its file in the run's folder, what the visitor called it, what it is."""
 
@@ -93,6 +110,7 @@ class Record:
         settings: what the visitor set last; width, height and buckets may be None, which follow the picture.
         made_with: settings that `keyframes` were made with, sizes resolved; None before.
         original: ids of the keyframes as they were made; where `keyframes` differ, they were edited.
+        earlier: keyframes to go back to where the making of others is cancelled.
         film_of: what the film on disk is of (`Run.film_key`).
         pairs_done, frames_total: of the film in the making, as in `state.Status`.
     """
@@ -110,6 +128,7 @@ class Record:
     keyframes: list[Keyframe] = field(default_factory=list)
     candidates: list[Attempt] = field(default_factory=list)
     chosen: int | None = None
+    earlier: Earlier | None = None
     task: Task | None = None
     film_of: str | None = None
     pairs_done: list[bool] = field(default_factory=list)
@@ -143,16 +162,22 @@ class Record:
     @classmethod
     def from_mapping(cls, content: dict[str, Any]) -> Record:
         """As `dataclasses.asdict` gives it."""
-        made_with, task = content["made_with"], content["task"]
+        made_with, task, earlier = content["made_with"], content["task"], content["earlier"]
         converted = {
             "picture": PictureFile(**content["picture"]),
             "settings": RunSettings(**content["settings"]),
             "made_with": None if made_with is None else RunSettings(**made_with),
-            "keyframes": [Keyframe.from_mapping(each) for each in content["keyframes"]],
-            "candidates": [
-                Attempt(each["seed"], [Keyframe.from_mapping(keyframe) for keyframe in each["keyframes"]])
-                for each in content["candidates"]
-            ],
+            "earlier": None if earlier is None else Earlier.from_mapping(earlier),
             "task": None if task is None else Task(**task),
         }
-        return cls(**{**content, **converted})
+        return cls(**{**content, **_keyframe_sets(content), **converted})
+
+
+def _keyframe_sets(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "keyframes": [Keyframe.from_mapping(each) for each in content["keyframes"]],
+        "candidates": [
+            Attempt(each["seed"], [Keyframe.from_mapping(keyframe) for keyframe in each["keyframes"]])
+            for each in content["candidates"]
+        ],
+    }

@@ -19,10 +19,10 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from paintsundo.app.record import Attempt, Keyframe, Record, Task
+from paintsundo.app.record import Attempt, Earlier, Keyframe, Record, Task
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.state import BUSY, Candidate, KeyframeState, RunSummary, Status
 from paintsundo.errors import UserError
@@ -247,7 +247,10 @@ class Run:
     # Its keyframes
 
     def begin_keyframes(self, made_with: RunSettings, seeds: list[int]) -> None:
-        """Put keyframes still to be made in the place of the run's: one set, or several to choose from."""
+        """Put keyframes still to be made in the place of the run's: one set, or several to choose from.
+
+        Those that were there are kept until the new ones are made.
+        """
 
         def blank_set(seed: int) -> Attempt:
             steps = sorted(set(made_with.operation_steps))
@@ -255,6 +258,10 @@ class Run:
             return Attempt(seed, [Keyframe.new("picture"), *generated, Keyframe.new("blank")])
 
         record = self.record
+        whole = record.keyframes or [each for attempt in record.candidates for each in attempt.keyframes]
+        if record.made_with is not None and whole and all(keyframe.done for keyframe in whole):
+            names = [each.name for each in fields(Earlier)]
+            record.earlier = Earlier(**{name: getattr(record, name) for name in names})
         attempts = [blank_set(seed) for seed in seeds]
         record.made_with = made_with
         record.candidates = attempts if len(attempts) > 1 else []
@@ -300,10 +307,21 @@ class Run:
                 restored.append(put_back)
         self.record.keyframes = restored
 
+    def back_to_earlier(self) -> bool:
+        """Take back the keyframes that others were to replace, if none of these was made; whether it was so."""
+        record = self.record
+        earlier = record.earlier
+        if earlier is None or any(keyframe.done for keyframe in _all_of(record)):
+            return False
+        for each in fields(Earlier):
+            setattr(record, each.name, getattr(earlier, each.name))
+        record.earlier = None
+        return True
+
     def remove_unused(self) -> None:
         """Remove pictures of keyframes that nothing refers to any more."""
         used = set()
-        for keyframe in [*self.record.keyframes, *(k for each in self.record.candidates for k in each.keyframes)]:
+        for keyframe in [*_all_of(self.record), *_all_of(self.record.earlier)]:
             known: Keyframe | None = keyframe
             while known is not None:
                 used.add(known.id)
@@ -317,3 +335,9 @@ class Run:
         self.live.previews.clear()
         self.record.pairs_done, self.record.frames_total = [], 0
         shutil.rmtree(self.previews, ignore_errors=True)
+
+
+def _all_of(record: Record | Earlier | None) -> list[Keyframe]:
+    if record is None:
+        return []
+    return [*record.keyframes, *(keyframe for attempt in record.candidates for keyframe in attempt.keyframes)]

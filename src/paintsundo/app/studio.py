@@ -211,8 +211,8 @@ class Studio:
         if len(wanted) == 1:
             run.record.settings = dataclasses.replace(run.record.settings, seed=wanted[0])
         self.store.check_space(run.user)
-        run.record.prompt = settings.prompt
         run.begin_keyframes(made_with, wanted)
+        run.record.prompt = settings.prompt
         run.remove_previews()
 
     def choose(self, user: str, run_id: str, candidate: int) -> None:
@@ -572,8 +572,9 @@ class Studio:
             if task is not None and task.kind == "keyframe":
                 # What they should have replaced is back: nothing is left to go on with.
                 run.give_up_unmade()
-                run.record.task = None
                 self._ended(run, "draft", "Cancelled; the keyframes are as they were.")
+            elif task is not None and task.kind == "keyframes" and run.back_to_earlier():
+                self._ended(run, "draft", "Cancelled; the keyframes are those from before.")
             else:
                 self._ended(run, "cancelled", message)
 
@@ -581,7 +582,7 @@ class Studio:
         with run.lock:
             run.record.stage, run.record.message, run.record.error = stage, message, error
             if stage in ("draft", "done"):
-                run.record.task = None
+                run.record.task = run.record.earlier = None
                 run.remove_unused()
             run.live.seconds_left = None
             run.live.previews.clear()
