@@ -217,7 +217,7 @@ class TestInterruption:
         ("owner", "name", "call"),
         [
             (film.PaintsUndoPipeline, "prepare_interpolation", 1),
-            (film, "decode_clip", 2),
+            (film, "start_decoding", 2),
             (writers, "write_png", 12),
         ],
         ids=["after keyframes", "between decoded pairs", "between frames"],

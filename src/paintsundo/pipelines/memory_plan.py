@@ -233,7 +233,7 @@ class MemoryPlanner:
 
     def _candidates(self, unet: nn.Module, rows: int, guided: bool, numbers: int, need: Need) -> Iterator[PassPlan]:
         """From the fastest to the smallest."""
-        if self.guidance != "sequential":
+        if self.guidance != "sequential" and not self.strict:
             # Where memory is plenty nothing is traced, which takes a second.
             generous = GENEROUS_PASS * rows * (1 + guided) * numbers * _item_size(unet)
             yield PassPlan(rows, bytes=self._total(unet, weight_bytes(unet), generous))
@@ -256,7 +256,8 @@ class MemoryPlanner:
     def _decodings(self, vae: Any, frames: int, size: Size) -> Iterator[DecodePlan]:
         weights = weight_bytes(vae)
         numbers = vae.config["ch"] * frames * math.prod(size) * vae.downsampling**2
-        yield DecodePlan(None, self._total(vae, weights, GENEROUS_DECODING * numbers * _item_size(vae)))
+        if not self.strict:
+            yield DecodePlan(None, self._total(vae, weights, GENEROUS_DECODING * numbers * _item_size(vae)))
         for slices in _SLICES:
             if slices is None or slices < frames:
                 yield DecodePlan(slices, self._total(vae, weights, self.needs.video_decoder(vae, frames, size, slices)))
