@@ -32,6 +32,7 @@ def test_by_default_only_this_machine_is_served() -> None:
         ("choices.models=/there/is/none", "choices.models"),
         ("input=picture.png", "input is for infer.py"),
         ("keyframes.folder=own", "keyframes.folder is for infer.py"),
+        ("runtime.devices=[cpu,cpu]", "runtime.devices is for infer.py"),
         ("keyframes.seed=-1", "keyframes.seed"),
         ("servr.port=1", "did you mean server.port"),
     ],

@@ -577,7 +577,7 @@ class TestStopping:
         finished(studio, second, "draft")
 
     def test_what_is_at_work_cannot_be_changed(self, gated_studio: Gated) -> None:
-        studio, gate = gated_studio()
+        studio, _ = gated_studio()
         run_id = studio.create(ANNA, png())
         studio.start_keyframes(ANNA, run_id)
         eventually(lambda: studio.status(ANNA, run_id).stage == "keyframes")

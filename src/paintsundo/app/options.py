@@ -129,6 +129,8 @@ class AppOptions(InferOptions):
         ):
             if given is not None:
                 raise UserError(f"{name} is for infer.py: on the page, visitors give it")
+        if self.runtime.devices:
+            raise UserError("runtime.devices is for infer.py: on the page, server.devices=[…] has a run on each")
         infer = self.infer()
         infer.input = infer.output = "."
         infer.check()
