@@ -181,6 +181,8 @@ class MemoryPlanner:
         """
         if self.budget is None or self.device.type == "cpu":
             return False
+        if sum(weight_bytes(network) for network in networks) > self.budget:
+            return False
         self.staying, self.chosen = tuple(networks), {}
         try:
             fits = all((plan().bytes or 0) <= self.budget for plan in plans)
