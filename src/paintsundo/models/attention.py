@@ -186,14 +186,16 @@ class Attention(nn.Module):
         if fused.has_kernels(tokens) and frames <= MAX_KERNEL_FRAMES and self.attention_backend == "sdpa":
             from paintsundo.models.triton_kernels import attend_over_time
 
-            out = attend_over_time(*self.project(tokens, tokens), self.heads, self.causal)
-            return self.to_out[0](out)
+            query, key, value = self.project(tokens, tokens)
+            return self.to_out[0](attend_over_time(query, key, value, self.heads, self.causal))
         projected = (self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
         # Positions and heads are one dimension to the attention, which takes them by their strides.
         some = max(1, MAX_FUSED_BATCH // self.heads)
         parts = [
-            attend(*(x.flatten(2) for x in piece), piece[0].shape[2] * self.heads, self.attention_backend, self.causal)
-            for piece in zip(*(x.split(some, dim=2) for x in projected), strict=True)
+            attend(
+                q.flatten(2), k.flatten(2), v.flatten(2), q.shape[2] * self.heads, self.attention_backend, self.causal
+            )
+            for q, k, v in zip(*(x.split(some, dim=2) for x in projected), strict=True)
         ]
         out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         return self.to_out[0](out.unflatten(2, (positions, -1)))

@@ -50,5 +50,9 @@ def infer(arguments: Sequence[str]) -> int:
     options.check()
     # Later still: this needs torch, and a mistyped option should be told at once.
     from paintsundo.pipelines.batch import make_films
+    from paintsundo.pipelines.heap import keep_freed_memory
+    from paintsundo.pipelines.placement import choose_device
 
+    if choose_device(options.runtime.device).type == "cpu":
+        keep_freed_memory()
     return make_films(options)
