@@ -31,7 +31,7 @@ from paintsundo.pipelines.provenance import Provenance
 from paintsundo.pipelines.run_folder import RunFolder
 from paintsundo.pipelines.writers import write_png, write_text
 
-_GUESS_DECODING = 0.5  # share of a pair's sampling, before it is measured
+_GUESS_DECODING = 1.0  # times a pair's sampling, before it is measured
 
 
 class Making:
