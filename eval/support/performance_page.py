@@ -88,6 +88,7 @@ def page(results: Results, folder: str) -> str:
             sections.append(f"## {title}\n\n{about}\n")
         for name, figures in files:
             sections.append("\n".join([_surroundings(name, figures, folder), "", *_body(kind, figures)]) + "\n")
+            sections += _strips(name, folder)
     curve = curve_table(results)
     if curve is not None:
         sections.append(
@@ -102,6 +103,12 @@ def _surroundings(name: str, figures: Mapping[str, Any], folder: str) -> str:
     link = Path(os.path.relpath(name, folder)).as_posix()
     torch = versions.get("torch", "?")
     return f"{where} ({machine.get('device', '?')}), torch {torch}; [`{Path(name).name}`]({link}):"
+
+
+def _strips(name: str, folder: str) -> list[str]:
+    """The picture of the same name beside a file of figures, where there is one."""
+    picture = Path(name).with_suffix(".png")
+    return [f"![Films]({Path(os.path.relpath(picture, folder)).as_posix()})\n"] if picture.is_file() else []
 
 
 def _body(kind: str, figures: Mapping[str, Any]) -> Iterator[str]:
