@@ -21,6 +21,7 @@ export function notices(store) {
   store.addEventListener("trouble", (event) => put(troubles, "trouble", event.sentence));
   store.addEventListener("news", (event) => {
     const element = put(news, "news", event.sentence);
+    element.classList.toggle("unseen", event.seen);
     setTimeout(() => element.remove(), NEWS_MS);
   });
   // Once the server answers again, that it did not is history.

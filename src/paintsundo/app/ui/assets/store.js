@@ -47,8 +47,9 @@ export class Store extends EventTarget {
     this.dispatchEvent(Object.assign(new Event("trouble"), { sentence: error.message }));
   }
 
-  say(sentence) {
-    this.dispatchEvent(Object.assign(new Event("news"), { sentence }));
+  /** Tell some news; `seen`: the page shows it already, so that it is only read out. */
+  say(sentence, seen = false) {
+    this.dispatchEvent(Object.assign(new Event("news"), { sentence, seen }));
   }
 
   /** Do something on the server; its answer, where it is a run, becomes the open one. Errors are told. */
@@ -167,8 +168,8 @@ export class Store extends EventTarget {
 
   #settled(status) {
     if (status.stage === "failed") this.fail(new Error(status.error || status.message || "The run failed."));
-    else if (status.stage === "done" && status.has_film) this.say("The film is finished.");
-    else if (this.ready) this.say("The keyframes are ready.");
+    else if (status.stage === "done" && status.has_film) this.say("The film is finished.", this.view === "film");
+    else if (this.ready) this.say("The keyframes are ready.", this.view === "keyframes");
   }
 
   #forget() {
