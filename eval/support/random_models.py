@@ -22,10 +22,10 @@ from paintsundo.models import (
     SingleFrameUNet,
     UNet3DModel,
     VideoAutoencoderKL,
-    set_attention_backend,
 )
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.placement import Placement, choose_device, choose_dtype, choose_vae_dtype
+from paintsundo.pipelines.speed import prepare_network
 from paintsundo.settings import config_directory
 
 
@@ -51,7 +51,7 @@ def random_pipeline(name: str, options: InferOptions, seed: int = 0) -> PaintsUn
         for parameter in network.parameters():
             if not parameter.any():  # zeros hide what lies before them, and are faster than what is trained
                 torch.nn.init.normal_(parameter, std=0.02)
-        set_attention_backend(network, options.runtime.attention)
+        prepare_network(network, options.runtime, device)
         return network.eval().requires_grad_(False).to(placement.rest_device)
 
     tokenizer = _tokenizer()
