@@ -240,7 +240,10 @@ class SpreadPipe:
         options = self.options.keyframes
         steps = options.steps()
         tasks = []
-        for part in self._shares(range(len(steps)), options.batch):
+        # Rows computed apart differ in rounding from rows computed together, as one process on a processor does.
+        together = PROCESSOR in self.workers.devices and options.batch is None
+        parts = [list(range(len(steps)))] if together else self._shares(range(len(steps)), options.batch)
+        for part in parts:
             changes: dict[str, Any] = {"operation_steps": [steps[row] for row in part]}
             if options.noise == "independent":
                 changes["seed"] = options.seed + part[0]
