@@ -99,7 +99,6 @@ def test_several_seeds_are_shown_side_by_side_to_choose_from(visitor: Any, drawi
     expect(rows).to_have_count(3)
     choose = rows.nth(1).get_by_role("button").first
     expect(choose).to_be_enabled()
-    visitor.shot("seeds")
     choose.click()
     expect(visitor.at("#pu-keyframes [data-keyframe='1'] .card-note")).to_have_text("seed 71")
     assert visitor.status()["chosen"] == 71
@@ -147,6 +146,10 @@ def test_operation_steps_are_dragged_added_and_typed(visitor: Any, drawing: Path
     typed.fill("1000")
     expect(visitor.at(".timeline .problem")).to_have_text(re.compile("whole numbers from 0 to 999"))
     typed.blur()
+    visitor.page.wait_for_function(  # what is typed is sent when typing pauses
+        "async () => (await (await fetch(`/api/v1/runs/${location.hash.slice(1).split('/')[0]}`)).json())"
+        ".settings.operation_steps.length == 4"
+    )
     visitor.page.reload()
     expect(handles).to_have_count(4)
     assert visitor.get(f"runs/{visitor.run_id()}")["settings"]["operation_steps"] == [0, 40, 500, 999]

@@ -36,7 +36,8 @@ def test_keyframes_are_seen_while_they_are_drawn(visitor: Any, drawing: Path) ->
     assert len(times) >= 3
     gaps = [(after - before) / 1000 for before, after in itertools.pairwise(times)]
     print(f"{len(times)} previews, longest wait {max(gaps):.2f} s")
-    assert sorted(gaps)[len(gaps) // 2] < SECONDS_BETWEEN_PREVIEWS
+    # Somebody else may be at work on this machine: nine in ten, so that one pause of its own does not count.
+    assert sorted(gaps)[int(0.9 * len(gaps))] < SECONDS_BETWEEN_PREVIEWS
 
 
 _WATCH_PREVIEWS = """() => {
