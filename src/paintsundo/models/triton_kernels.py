@@ -1,15 +1,22 @@
 """Element-wise work of the networks on GPUs, in kernels that read and write channels-last memory once (Triton).
 
 PyTorch's GroupNorm copies channels-last activations to the other layout and back, adds the bias of a convolution in a
-pass of its own, and has no attention kernel made for sequences of sixteen tokens. Import this module only where Triton
-is installed; `fused` decides when it is used.
+pass of its own, and has no attention kernel made for sequences of sixteen tokens. `fused` decides when the functions
+here are called: never where Triton is not installed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-import triton
-import triton.language as tl
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # the kernels are not called then
+    triton = tl = None
 
 # Elements of one program's tile, and rows over which one program gathers the moments of its channels.
 _TILE = 4096
@@ -19,7 +26,11 @@ _WIDEST = 128
 _SMALLEST_DOT = 16
 
 
-@triton.jit
+def _kernel(function: Callable[..., Any]) -> Any:
+    return function if triton is None else triton.jit(function)
+
+
+@_kernel
 def _moments(x, mean, spread, rows, channels, blocks, ROWS: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
     """Mean, and sum of squares about it, of each channel over a block of rows."""
     sample, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -44,7 +55,7 @@ def _moments(x, mean, spread, rows, channels, blocks, ROWS: tl.constexpr, BLOCK_
     tl.store(spread + out, squares - total * total / count, mask=in_c)
 
 
-@triton.jit
+@_kernel
 def _scales(
     mean, spread, shift, weight, bias, scale, offset, rows, channels, share, eps,
     ROWS: tl.constexpr, BLOCKS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_W: tl.constexpr,
@@ -85,7 +96,7 @@ def _scales(
     tl.store(offset + sample * channels + c, added, mask=in_w)
 
 
-@triton.jit
+@_kernel
 def _apply(x, scale, offset, out, rows, channels, SILU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
     sample = tl.program_id(0).to(tl.int64)
     r = tl.program_id(1) * BLOCK_R + tl.arange(0, BLOCK_R)
@@ -150,7 +161,7 @@ def group_norm(
     return out
 
 
-@triton.jit
+@_kernel
 def _add(x, y, bias, mix, out, rows, channels, MIXED: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
     r = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -185,7 +196,7 @@ def add(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor, mix: torch.Tensor 
     return out
 
 
-@triton.jit
+@_kernel
 def _geglu(x, out, width, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -206,7 +217,7 @@ def geglu(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-@triton.jit
+@_kernel
 def _over_time(
     query, key, value, out, frames, positions, heads, q_batch, q_frame, q_place, k_batch, k_frame, k_place,
     o_batch, o_frame, o_place, factor, WIDTH: tl.constexpr, CAUSAL: tl.constexpr, BLOCK_T: tl.constexpr,
