@@ -43,7 +43,7 @@ def test_the_whole_way_with_the_embedded_default_and_its_screenshots(
     expect(visitor.at("#pu-curves")).to_be_visible()
     frames = visitor.status()["frames"]
     visitor.at("#pu-player-scrub").fill(str(int(0.7 * frames)))
-    visitor.page.wait_for_function("document.querySelector('#pu-player canvas').width > 200")
+    visitor.page.wait_for_load_state("networkidle")
     visitor.shot("film")
     cookies = visitor.context.cookies()
     phone = visitors(
@@ -52,7 +52,7 @@ def test_the_whole_way_with_the_embedded_default_and_its_screenshots(
     phone.context.add_cookies(cookies)
     phone.arrive(f"/#{visitor.run_id()}/film")
     phone.at("#pu-player-scrub").fill(str(int(0.6 * frames)))
-    phone.page.wait_for_function("document.querySelector('#pu-player canvas').width > 200")
+    phone.page.wait_for_load_state("networkidle")
     phone.shot("phone")
 
     # A shorter run of another picture, for the two beside one another.
@@ -73,5 +73,6 @@ def test_the_whole_way_with_the_embedded_default_and_its_screenshots(
         last = visitor.at(f"#pu-two-{index}-scrub").get_attribute("max")
         visitor.at(f"#pu-two-{index}-scrub").fill(str(int(0.8 * int(last))))
     expect(visitor.at(".differences")).to_be_visible()
-    visitor.page.wait_for_function("document.querySelector('#pu-two-1 canvas').width > 200")
+    expect(visitor.at("#pu-news .notice")).to_have_count(0)
+    visitor.page.wait_for_load_state("networkidle")  # all frames are there
     visitor.shot("runs")
