@@ -273,7 +273,7 @@ class TestInterruption:
         self, picture: Path, output: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(film, "decode_clip", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(film, "start_decoding", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             assert main(arguments(picture, output)) == 130
         capsys.readouterr()
         assert main(arguments(picture, output, "video.seed=9")) == 2

@@ -207,7 +207,7 @@ class PairBatch:
             for pair in (range(conditions[film].pairs) if pairs is None else pairs)
         ]
         latents: dict[tuple[int, int], Tensor] = {}
-        many = max(self.together, video.batch)
+        many = max(self.together, video.batch or 1)
         with self.pipe.placement.using(self.pipe.video_unet):
             for first in range(0, len(wanted), many):
                 chunk = wanted[first : first + many]
