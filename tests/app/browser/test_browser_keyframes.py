@@ -1,6 +1,7 @@
 """Keyframes are made one by one, replaced, moved, taken out, and chosen among seeds."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,10 @@ def test_operation_steps_are_dragged_added_and_typed(visitor: Any, drawing: Path
     typed.fill("1000")
     expect(visitor.at(".timeline .problem")).to_have_text(re.compile("whole numbers from 0 to 999"))
     typed.blur()
-    visitor.page.wait_for_function(  # what is typed is sent when typing pauses
-        "async () => (await (await fetch(`/api/v1/runs/${location.hash.slice(1).split('/')[0]}`)).json())"
-        ".settings.operation_steps.length == 4"
-    )
+    visitor.page.reload()  # before typing has paused for long: it is sent all the same
+    until = time.monotonic() + 60
+    while (found := visitor.get(f"runs/{visitor.run_id()}")["settings"]["operation_steps"]) != [0, 40, 500, 999]:
+        assert time.monotonic() < until, found
+        visitor.page.wait_for_timeout(100)
     visitor.page.reload()
     expect(handles).to_have_count(4)
-    assert visitor.get(f"runs/{visitor.run_id()}")["settings"]["operation_steps"] == [0, 40, 500, 999]

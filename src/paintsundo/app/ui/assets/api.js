@@ -3,7 +3,8 @@
 const ROOT = new URL("../../api/v1/", import.meta.url);
 
 async function call(method, path, body, type) {
-  const request = { method, headers: {}, credentials: "same-origin" };
+  // Changes of settings are small, and are finished when the page is left while they are on their way.
+  const request = { method, headers: {}, credentials: "same-origin", keepalive: method === "PATCH" };
   if (body !== undefined) {
     const raw = body instanceof Blob;
     request.body = raw ? body : JSON.stringify(body);

@@ -123,6 +123,7 @@ async function restore(store, address) {
 
 async function start() {
   const store = new Store();
+  window.addEventListener("pagehide", () => store.save()); // what was typed last
   const address = location.hash;
   settle(build(store));
   performance.mark("paintsundo-painted");
