@@ -147,10 +147,10 @@ def test_operation_steps_are_dragged_added_and_typed(visitor: Any, drawing: Path
     typed.fill("1000")
     expect(visitor.at(".timeline .problem")).to_have_text(re.compile("whole numbers from 0 to 999"))
     typed.blur()
-    visitor.page.reload()  # before typing has paused for long: it is sent all the same
+    address = f"runs/{visitor.run_id()}"
     until = time.monotonic() + 60
-    while (found := visitor.get(f"runs/{visitor.run_id()}")["settings"]["operation_steps"]) != [0, 40, 500, 999]:
+    while (found := visitor.get(address)["settings"]["operation_steps"]) != [0, 40, 500, 999]:
         assert time.monotonic() < until, found
         visitor.page.wait_for_timeout(100)
-    visitor.page.reload()
+    visitor.page.reload()  # what was typed was sent when typing paused
     expect(handles).to_have_count(4)
