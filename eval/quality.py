@@ -37,11 +37,11 @@ from support.film_files import FilmFiles, find_films
 from support.json_files import write_json
 from support.pair_plots import plot_curves, write_pages
 from support.pair_sensitivity import measure_sensitivity, sensitivity_table
-from support.pair_table import comparison_table, failure_table, pair_table
+from support.pair_table import comparison_table, failure_table, group_table, pair_table
 from support.plots import plot_between_keyframes, plot_progress, write_strips
 from support.process_run import measure_processes
 from support.quality_run import PARTS, measure_pair
-from support.quality_summary import compare, lookup
+from support.quality_summary import compare, lookup, summarise_groups
 from support.quality_table import quality_table
 from tqdm import tqdm
 
@@ -148,6 +148,9 @@ def measure_models(settings: QualitySettings) -> None:
         clips=settings.clips,
     )
     tables = [pair_table(report["summary"])]
+    groups = summarise_groups(report["processes"])
+    if len(groups) > 1:
+        tables.append(f"By set:\n\n{group_table(groups)}")
     if theirs is not None:
         differences = compare(report["processes"], theirs["processes"])
         write_json(Path(settings.output) / "comparison.json", {"against": settings.against, "differences": differences})

@@ -130,11 +130,30 @@ def summarise(processes: Mapping[str, Figures]) -> dict[str, dict[str, dict[str,
     }
 
 
+def summarise_groups(processes: Mapping[str, Figures]) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """group (the set a process came from) → `summarise` of its processes; groups by name."""
+    groups: dict[str, dict[str, Figures]] = {}
+    for name, figures in processes.items():
+        groups.setdefault(str(figures["group"]), {})[name] = figures
+    return {group: summarise(groups[group]) for group in sorted(groups)}
+
+
+def apart(first: Mapping[str, Any], second: Mapping[str, Any], better: int) -> bool | None:
+    """Of two means with intervals: True or False where the intervals do not overlap and the first is the better or the
+    worse one (`better` as of a `Measure`); None where they overlap or the measure has no good side."""
+    if better == 0 or (first["low"] <= second["high"] and second["low"] <= first["high"]):
+        return None
+    return bool((first["mean"] - second["mean"]) * better > 0)
+
+
 def compare(ours: Mapping[str, Figures], theirs: Mapping[str, Figures]) -> dict[str, dict[str, Any]]:
     """measure → mean difference ours − theirs over the processes that both runs measured, its 95 % interval, and
-    `better`: True, False, or None where the interval holds 0 or the measure has no good side."""
+    `better`: True, False, or None where the interval holds 0 or the measure has no good side. `ours`, `theirs`: the
+    means with intervals of both, and `apart`: `apart` of these."""
     subjects = {name: figures["subject"] for name, figures in ours.items()}
     first, second = values_of(ours), values_of(theirs)
+    both = ours.keys() & theirs.keys()
+    means = [summarise({n: f for n, f in run.items() if n in both}) for run in (ours, theirs)] if both else [{}, {}]
     found = {}
     for measure in first:
         mine, other = first[measure].get("film", {}), second.get(measure, {}).get("film", {})
@@ -142,7 +161,14 @@ def compare(ours: Mapping[str, Figures], theirs: Mapping[str, Figures]) -> dict[
         if interval is not None:
             sign = TITLES[measure][1]
             decided = sign != 0 and not interval.low <= 0 <= interval.high
-            found[measure] = {**_plain(interval), "better": (interval.mean * sign > 0) if decided else None}
+            one, two = (mean[measure]["film"] for mean in means)
+            found[measure] = {
+                **_plain(interval),
+                "better": (interval.mean * sign > 0) if decided else None,
+                "ours": one,
+                "theirs": two,
+                "apart": apart(one, two, sign),
+            }
     return found
 
 
