@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from paintsundo.pipelines import film, writers
+from paintsundo.pipelines import film, loading, writers
 from paintsundo.pipelines.command import main
 from random_checkpoint import write_checkpoint
 from tiny_models import FRAMES, MODELS, PAIRS, SMALL, TINY, arguments, drawing, pictures
@@ -183,7 +183,7 @@ class TestSecondRun:
         self, picture: Path, output: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert main(arguments(picture, output)) == 0
-        monkeypatch.setattr(film, "load_multi_frame", pytest.fail)
+        monkeypatch.setattr(loading, "load_multi_frame", pytest.fail)
         assert main(arguments(picture, output, "video.formats=[mp4,gif]")) == 0
         assert (output / "picture" / "film.gif").is_file()
         record = json.loads((output / "picture" / "run.json").read_text())
@@ -507,7 +507,7 @@ class TestUserErrors:
     def test_is_told_in_one_line_before_any_work(
         self, picture: Path, output: Path, capsys, monkeypatch: pytest.MonkeyPatch, option: str, told: str
     ) -> None:
-        monkeypatch.setattr(film, "load_multi_frame", pytest.fail)
+        monkeypatch.setattr(loading, "load_multi_frame", pytest.fail)
         assert main(arguments(picture, output, option)) == 2
         assert told in one_line_error(capsys)
         assert not output.exists()
@@ -526,7 +526,7 @@ class TestUserErrors:
             file.write_bytes(file.read_bytes()[:500])
         else:
             file.touch()
-        monkeypatch.setattr(film, "load_multi_frame", pytest.fail)
+        monkeypatch.setattr(loading, "load_multi_frame", pytest.fail)
         assert main(arguments(file, output)) == 2
         assert "bad.png" in one_line_error(capsys)
         assert not output.exists()

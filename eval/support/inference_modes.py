@@ -165,7 +165,7 @@ def measure_cold(jobs: FilmJobs, options: ModeOptions, keep: Keep) -> list[Row]:
     rows: list[Row] = []
     jobs.prepare()
     compiles = hasattr(jobs.options().runtime, "compile")
-    plain = ["runtime.compile=off"] if compiles else []
+    plain = ["runtime.compile=none"] if compiles else []
     with tempfile.TemporaryDirectory() as folder:
         pictures = write_pictures(Path(folder) / "pictures", 1, jobs)
         for kind, caches, overrides in (

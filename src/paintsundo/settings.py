@@ -93,6 +93,11 @@ def escape(value: str | None) -> str | None:
     return re.sub(r"(\\*)\$\{", lambda match: match.group(1) * 2 + r"\${", value)
 
 
+def compile_option(value: str) -> str:
+    """`runtime.compile` of all commands in one word: "none" for "off", which YAML files may turn into false."""
+    return "none" if value.lower() in ("off", "false") else value
+
+
 def as_schema(config: DictConfig, schema: type[Schema]) -> Schema:
     """Convert a composed configuration to a dataclass, checking every type.
 

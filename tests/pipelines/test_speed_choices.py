@@ -2,14 +2,21 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from paintsundo.models import fused
-from paintsundo.pipelines import speed
-from paintsundo.pipelines.options import RuntimeOptions
+from paintsundo.models import UNet3DModel, fused
+from paintsundo.pipelines import batch, compile_choice, loading, speed
+from paintsundo.pipelines.command import main
+from paintsundo.pipelines.compile_choice import CompileCost
+from paintsundo.pipelines.film import default_options
+from paintsundo.pipelines.options import InferOptions, RuntimeOptions
+from paintsundo.settings import as_schema, compose
+from paintsundo.training.options import TrainOptions
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -23,13 +30,60 @@ def test_layout(option: str, device: str, expected: bool) -> None:
 
 
 def test_compilation_waits_for_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert speed.choose_compile("full", CPU, True) == "full"
-    monkeypatch.setattr(speed, "kernels_installed", lambda: True)
-    assert speed.choose_compile("auto", GPU, fused=True, pictures=100) == "off"
-    assert speed.choose_compile("auto", CPU, fused=False, pictures=100) == "off"
-    monkeypatch.setattr(speed, "kernels_installed", lambda: False)
-    assert speed.choose_compile("auto", GPU, fused=True, pictures=1) == "off"
-    assert speed.choose_compile("auto", GPU, fused=True, pictures=4) == "regional"
+    def auto(work: float, device: torch.device = GPU, fused: bool = True) -> str:
+        return compile_choice.choose_compile("auto", device, fused, "Net", work)
+
+    costs = {"Net": {"full": CompileCost(130.0, 0.1, 0.01), "regional": CompileCost(30.0, 0.05)}}
+    monkeypatch.setattr(compile_choice, "COSTS", costs)
+    monkeypatch.setattr(compile_choice, "kernels_installed", lambda: False)
+    # 30 s are repaid by 600 steps, and whole networks are worth it from 100 s / (0.1 - 0.05) s on.
+    assert [auto(steps) for steps in (0, 599, 601, 1999, 2001)] == ["none", "none", "regional", "regional", "full"]
+    monkeypatch.setattr(compile_choice, "kernels_installed", lambda: True)
+    assert [auto(steps) for steps in (2001, 12_999, 13_001)] == ["none", "none", "full"]
+    assert auto(2001, fused=False) == "full"
+    assert auto(1e9, CPU) == "none"
+    assert compile_choice.choose_compile("auto", GPU, True, "Other", 1e9) == "none"
+    assert compile_choice.choose_compile("regional", CPU, True, "Other") == "regional"
+
+
+def test_one_picture_never_pays_for_compilation_and_a_folder_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the figures that are in the code, for the published video network."""
+    monkeypatch.setattr(compile_choice, "kernels_installed", lambda: False)
+    options = default_options("official")
+    with torch.device("meta"):
+        unet = UNet3DModel()
+    work = [compile_choice.waiting(unet, options, films) for films in (1, 20)]
+    assert work[0] == pytest.approx(350, rel=0.05)  # 7 pairs, 50 steps each
+    assert work[1] == 20 * work[0]
+    assert [compile_choice.choose_compile("auto", GPU, True, "UNet3DModel", w) for w in work] == ["none", "full"]
+    options.video.num_inference_steps = 10
+    options.video.buckets = [[160, 256], [320, 512]]
+    assert compile_choice.waiting(unet, options, 20) == pytest.approx(20 * 350 / 5 / 4, rel=0.05)
+    assert compile_choice.waiting(nn.Linear(2, 2), options, 20) == 0
+
+
+def test_films_that_wait_reach_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder's pictures less those that have their films; one picture is one film."""
+    found: list[float] = []
+    monkeypatch.setattr(loading, "waiting", lambda network, options, films: found.append(films) or 0.0)
+    monkeypatch.setattr(batch, "compiles_for", lambda option, device: True)
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{name}.png")
+    small = ["runtime.device=cpu", "keyframes.operation_steps=[500]", "keyframes.num_inference_steps=1"]
+    small += ["video.between=none", "prompt=red", f"output={tmp_path / 'films'}"]
+    assert main([f"input={tmp_path / 'b.png'}", *small]) == 0
+    assert set(found) == {1}
+    found.clear()
+    assert main([f"input={tmp_path}", *small]) == 0
+    assert set(found) == {2}
+
+
+@pytest.mark.parametrize("word", ["off", "none", "False"])
+def test_no_compilation_has_one_name(word: str) -> None:
+    """YAML files give `off` as false."""
+    for command, schema in (("infer", InferOptions), ("train", TrainOptions)):
+        arguments = ["experiment=official/single_frame"] if command == "train" else []
+        assert as_schema(compose(command, [*arguments, f"runtime.compile={word}"]), schema).runtime.compile == "none"
 
 
 def test_network_is_prepared_as_asked() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from paintsundo.checkpoints.fingerprint import file_hash
 from paintsundo.conditioning.images import open_picture
 from paintsundo.errors import UserError
+from paintsundo.pipelines.compile_choice import compiles_for
 from paintsundo.pipelines.inputs import Inputs, find_pictures
 from paintsundo.pipelines.job import Job, make_film, say
 from paintsundo.pipelines.model_set import ModelSet
@@ -47,8 +48,11 @@ def make_films(options: InferOptions) -> int:
     else:
         device = choose_device(devices[0]) if devices else _launched_device(options, group)
         models = ModelSet(options, device)
-        pending = _pending(options, inputs, models) if len(devices) > 1 else 0
-        if pending > 1:
+        # Told by opening all pictures: only where something depends on it.
+        counted = len(devices) > 1 or compiles_for(options.runtime.compile, models.device)
+        pending = _pending(options, inputs, models) if counted and len(inputs.pictures) > 1 else 1
+        models.films = pending
+        if len(devices) > 1 and pending > 1:
             bad = _spread(options, inputs, models, devices[:pending])
         else:
             bad = _one_after_the_other(options, inputs, models)
@@ -89,7 +93,7 @@ def _one_after_the_other(options: InferOptions, inputs: Inputs, models: ModelSet
 def _spread(options: InferOptions, inputs: Inputs, models: ModelSet, devices: list[str]) -> list[str]:
     """The same by a process for each device, in any order."""
     bad: dict[int, str] = {}
-    with Workers(options, devices, models.hashes) as workers:
+    with Workers(options, devices, models.hashes, models.films / len(devices)) as workers:
         for place, mistake in films(workers, inputs.pictures):
             if mistake is not None:
                 say(f"error: {mistake}")

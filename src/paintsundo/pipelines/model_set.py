@@ -19,6 +19,7 @@ from paintsundo.conditioning.text import check_clip_skip
 from paintsundo.diffusion import build_scheduler
 from paintsundo.errors import UserError
 from paintsundo.pipelines.film import PaintsUndoPipeline
+from paintsundo.pipelines.loading import load_pipeline
 from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.placement import choose_device
 from paintsundo.pipelines.record import peak_memory
@@ -32,13 +33,15 @@ class ModelSet:
     Args:
         options: of the command.
         device: where to compute; the options' own without it.
+        films: how many wait to be made with them; may be set until they are loaded.
 
     Raises:
         UserError: a checkpoint is missing or another model's, or a size or scheduler does not suit it.
     """
 
-    def __init__(self, options: InferOptions, device: torch.device | None = None) -> None:
+    def __init__(self, options: InferOptions, device: torch.device | None = None, films: float = 1.0) -> None:
         self.options = options
+        self.films = films
         self._device = device
         models = options.models
         self.own_keyframes = options.keyframes.folder is not None
@@ -130,11 +133,13 @@ class ModelSet:
         if self._pipe is None:
             options = copy.deepcopy(self.options)
             options.runtime.device = str(self.device)
-            self._pipe = PaintsUndoPipeline.from_pretrained(
+            self._pipe = load_pipeline(
+                PaintsUndoPipeline,
                 single_frame=self.folders.get("single_frame"),
                 multi_frame=self.folders.get("multi_frame"),
                 tagger=self.folders.get("tagger"),
                 options=options,
+                films=self.films,
             )
             self._pipe.memory.tell = _tell
             if not self.options.runtime.progress:

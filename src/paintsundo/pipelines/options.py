@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from paintsundo.errors import UserError
 from paintsundo.pipelines.fast_options import FastOptions
 from paintsundo.pipelines.keyframe_placement import PLACEMENTS, placed_steps
+from paintsundo.settings import compile_option
 
 if TYPE_CHECKING:
     from paintsundo.diffusion.stages import Stage
@@ -139,6 +140,9 @@ class RuntimeOptions:
     seed_device: str = "auto"
     progress: bool = True
 
+    def __post_init__(self) -> None:
+        self.compile = compile_option(self.compile)
+
 
 @dataclass
 class InferOptions:
@@ -173,7 +177,7 @@ class InferOptions:
         if self.runtime.memory not in ("auto", "high", "low"):
             memory_size(self.runtime.memory)
         _one_of("runtime.layout", self.runtime.layout, ("auto", "channels_last", "plain"))
-        _one_of("runtime.compile", self.runtime.compile, ("auto", "off", "regional", "full"))
+        _one_of("runtime.compile", self.runtime.compile, ("auto", "none", "regional", "full"))
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
         _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
         _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))

@@ -9,12 +9,10 @@ import torch
 from torch import nn
 
 from paintsundo.models import set_attention_backend, use_channels_last
-from paintsundo.models.fused import kernels_installed, set_fused
+from paintsundo.models.fused import set_fused
+from paintsundo.pipelines.compile_choice import choose_compile
 from paintsundo.pipelines.options import RuntimeOptions
 
-# What regional compilation of both UNets cost, and what it saved on a default film, on one H200 without our kernels.
-COMPILE_SECONDS = 130.0
-SAVED_SECONDS = 40.0
 # Only networks that are called at every step of a sampler repay their compilation.
 COMPILED = ("SingleFrameUNet", "UNet3DModel")
 
@@ -24,30 +22,22 @@ def choose_layout(option: str, device: torch.device) -> bool:
     return option == "channels_last" or (option == "auto" and device.type in ("cpu", "cuda"))
 
 
-def choose_compile(option: str, device: torch.device, fused: bool, pictures: int = 1) -> str:
-    """ "off", "regional" or "full"; "auto" compiles on a GPU that has no kernels of ours, when it is soon repaid."""
-    if option != "auto":
-        return option
-    if device.type != "cuda" or (fused and kernels_installed()):
-        return "off"
-    return "regional" if pictures * SAVED_SECONDS > COMPILE_SECONDS else "off"
-
-
-def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.device, pictures: int = 1) -> None:
+def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.device, work: float = 0.0) -> None:
     """Make a network of the pipeline ready to compute on a device, in place; weights keep their names and values.
 
     Args:
         network: any of either model.
         runtime: attention, layout, fused, compile, tuned.
         device: where it will compute.
-        pictures: how many films wait to be made.
+        work: what waits for it (`compile_choice.waiting`).
     """
     set_attention_backend(network, runtime.attention, device)
     channels_last = choose_layout(runtime.layout, device)
     if channels_last:
         use_channels_last(network)
-    compile = choose_compile(runtime.compile, device, runtime.fused, pictures)
-    compiled = compile != "off" and type(network).__name__ in COMPILED
+    name = type(network).__name__
+    compile = choose_compile(runtime.compile, device, runtime.fused, name, work) if name in COMPILED else "none"
+    compiled = compile != "none"
     # Compilers fuse by themselves what our forms fuse.
     set_fused(network, runtime.fused and channels_last and not compiled)
     if device.type == "cuda" and runtime.tuned:

@@ -62,9 +62,12 @@ class Workers:
         options: of the command.
         devices: their names, one process each.
         hashes: of the checkpoints, so that not every process has to read them.
+        films: how many each process will make; a part of one where one film is spread.
     """
 
-    def __init__(self, options: InferOptions, devices: Sequence[str], hashes: Mapping[str, Any]) -> None:
+    def __init__(
+        self, options: InferOptions, devices: Sequence[str], hashes: Mapping[str, Any], films: float = 1.0
+    ) -> None:
         self.devices = list(devices)
         context = multiprocessing.get_context("spawn")
         names = context.SimpleQueue()
@@ -74,7 +77,10 @@ class Workers:
         threads = max(1, torch.get_num_threads() // len(devices)) if PROCESSOR in devices else None
         self._before = set(multiprocessing.active_children())
         self._pool = ProcessPoolExecutor(
-            len(devices), mp_context=context, initializer=_begin, initargs=(names, options, dict(hashes), threads)
+            len(devices),
+            mp_context=context,
+            initializer=_begin,
+            initargs=(names, options, dict(hashes), threads, films),
         )
         self.peaks: dict[str, dict[str, float]] = {}
         self._pool.submit(os.getpid)  # the first task starts all processes
@@ -122,7 +128,7 @@ class _Own:
     conditions: tuple[str, Any] = ("", None)
 
 
-def _begin(names: Any, options: InferOptions, hashes: dict[str, Any], threads: int | None) -> None:
+def _begin(names: Any, options: InferOptions, hashes: dict[str, Any], threads: int | None, films: float) -> None:
     global _own
     # Ctrl-C reaches all processes of a terminal; the first one says so.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -132,7 +138,7 @@ def _begin(names: Any, options: InferOptions, hashes: dict[str, Any], threads: i
     device = choose_device(names.get())
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    models = ModelSet(options, device)
+    models = ModelSet(options, device, films)
     models.known_hashes(hashes)
     _own = _Own(models, options)
     try:
@@ -302,7 +308,7 @@ class SpreadModels(ModelSet):
     def pipe(self) -> Any:
         """The spread pipeline."""
         if self._spread is None:
-            self.workers = Workers(self.options, self.devices, self.hashes)
+            self.workers = Workers(self.options, self.devices, self.hashes, films=1 / len(self.devices))
             self._spread = SpreadPipe(self.workers, self)
         return self._spread
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from paintsundo.errors import UserError
-from paintsundo.settings import as_schema, one_line
+from paintsundo.settings import as_schema, compile_option, one_line
 
 STEPS = ("uniform", "blank_heavy", "states")
 STRATEGIES = ("one", "ddp", "zero1", "zero2", "zero3", "fsdp2")
@@ -86,6 +86,9 @@ class RuntimeOptions:
     attention: str = "sdpa"
     channels_last: bool = False
     memory_limit_gib: float | None = None
+
+    def __post_init__(self) -> None:
+        self.compile = compile_option(self.compile)
 
 
 @dataclass
