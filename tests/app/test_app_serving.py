@@ -1,5 +1,6 @@
 """`python -m paintsundo.app` as a process: it starts, says where, serves, stops, and goes on after a kill."""
 
+import contextlib
 import http.cookiejar
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 from studios import png
 
 from paintsundo.app.server import main
+from paintsundo.pipelines.command import main as infer
 from tiny_models import MODELS, SMALL
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -65,8 +67,11 @@ class Process:
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def ask(self, path: str, data: bytes | None = None, kind: str = "application/json") -> Any:
-        request = urllib.request.Request(self.address + path, data=data, headers={"content-type": kind})
+    def ask(
+        self, path: str, data: bytes | None = None, kind: str = "application/json", method: str | None = None
+    ) -> Any:
+        headers = {"content-type": kind}
+        request = urllib.request.Request(self.address + path, data=data, headers=headers, method=method)
         with self.opener.open(request, timeout=60) as answer:
             return json.load(answer) if "json" in answer.headers["content-type"] else answer.read().decode()
 
@@ -90,40 +95,70 @@ def processes(tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_it_serves_the_page_and_goes_on_after_a_kill(processes: Any) -> None:
+def test_a_film_killed_in_its_middle_becomes_the_film_of_the_command_line(processes: Any, tmp_path: Path) -> None:
     first = processes()
     assert first.address.startswith("http://127.0.0.1:")
     began = time.monotonic()
     assert "<html" in first.ask("/")
     assert time.monotonic() - began < 10  # of two seconds at rest
-    run = first.ask("/api/v1/runs?name=a.png", png(), "image/png")
+    run = first.ask("/api/v1/runs?name=drawing.png", png(), "image/png")
     url = f"/api/v1/runs/{run['id']}"
-    # Long enough to be killed in.
-    request = urllib.request.Request(
-        first.address + url,
-        json.dumps({"video_steps": 150, "steps": 150}).encode(),
-        {"content-type": "application/json"},
-    )
-    request.method = "PATCH"
-    first.opener.open(request, timeout=60).close()
+    steps = {"operation_steps": [200, 400, 600, 800], "video_steps": 60}  # long enough to be killed in
+    first.ask(url, json.dumps(steps).encode(), method="PATCH")
     first.ask(f"{url}/film", b"{}")
-    until = time.monotonic() + 120
-    while first.ask(f"{url}/status")["progress"] == 0:
+    until = time.monotonic() + 300
+    while not any((status := first.ask(f"{url}/status"))["pairs_done"]):
         assert time.monotonic() < until
-        time.sleep(0.05)
+        time.sleep(0.02)
     first.end(signal.SIGKILL)
+    assert not all(status["pairs_done"])
 
     second = processes()
-    second.jar = first.jar
     cookie = next(iter(first.jar))
     second.opener.addheaders = [("Cookie", f"{cookie.name}={cookie.value}")]
-    status = second.ask(f"{url}/status")
-    assert status["stage"] == "interrupted"
+    found = second.ask(f"{url}/status")
+    assert found["stage"] == "interrupted"
+    assert any(found["pairs_done"])
+    assert not all(found["pairs_done"])
+    folder = next((tmp_path / "runs").glob("*/*/page.json")).parent
+    clips = {file.name: file.stat().st_mtime_ns for file in (folder / ".unfinished" / "clips").glob("*.safetensors")}
+    assert 0 < len(clips) < 5
+    seen = {}
     second.ask(f"{url}/resume", b"{}")
-    second.ask(f"{url}/cancel", b"{}")
-    assert second.end() == 130
-    assert "can go on at the next start" in second.text
+    while (status := second.ask(f"{url}/status"))["stage"] in ("queued", "keyframes", "film"):
+        assert time.monotonic() < until
+        now = (folder / ".unfinished" / "clips").glob("*.safetensors")
+        with contextlib.suppress(FileNotFoundError):
+            seen |= {file.name: file.stat().st_mtime_ns for file in now}
+        time.sleep(0.02)
+    assert status["stage"] == "done", status
+    assert seen.items() >= clips.items()  # what was done before was not done again
     assert "Traceback" not in second.text
+
+    (tmp_path / "drawing.png").write_bytes(png())
+    told = ["keyframes.operation_steps=[200,400,600,800]", "video.num_inference_steps=60"]
+    assert infer([f"input={tmp_path / 'drawing.png'}", f"output={tmp_path / 'films'}", *MODELS, *SMALL, *told]) == 0
+    theirs = tmp_path / "films" / "drawing"
+    for part in ("keyframes/*.png", "frames/*.png", "film.mp4"):
+        files = sorted(theirs.glob(part))
+        assert [file.name for file in files] == [file.name for file in sorted(folder.glob(part))]
+        assert files
+        for file in files:
+            assert file.read_bytes() == (folder / file.relative_to(theirs)).read_bytes(), file.name
+    assert second.opener.open(f"{second.address}{url}/export/mp4").read() == (theirs / "film.mp4").read_bytes()
+
+
+@pytest.mark.slow
+def test_what_is_cancelled_as_the_server_is_told_to_stop_is_told(processes: Any) -> None:
+    server = processes()
+    run = server.ask("/api/v1/runs?name=a.png", png(), "image/png")
+    url = f"/api/v1/runs/{run['id']}"
+    server.ask(url, json.dumps({"video_steps": 150, "steps": 150}).encode(), method="PATCH")
+    server.ask(f"{url}/film", b"{}")
+    server.ask(f"{url}/cancel", b"{}")
+    assert server.end() == 130
+    assert "can go on at the next start" in server.text
+    assert "Traceback" not in server.text
 
 
 def test_an_interrupted_server_keeps_what_was_at_work(processes: Any) -> None:
