@@ -62,6 +62,7 @@ SHARED = (
     "runtime.precision=32-true",
     "progress_bar=false",
     "data.workers=1",
+    "data.buckets=null",
     "batch_size=2",
     "max_steps=2",
     "sample_count=1",

@@ -137,6 +137,7 @@ def training_arguments(place: Place, training: Training, run: Path) -> list[str]
         f"data.path={place.data[0]}",
         "sample_every=null",
         "progress_bar=false",
+        "ema.kind=standard",  # of the experiment's own kind the width would be chosen afterwards
     ]
     if len(place.data) > 1:
         arguments.append(f"data.also=[{','.join(repr(folder) for folder in place.data[1:])}]")
