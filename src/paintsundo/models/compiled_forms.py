@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models import fused
-from paintsundo.models.layers import is_channels_last
+from paintsundo.models.layers import is_channels_last, repeated
 
 
 def use_compiled_forms(network: nn.Module) -> None:
@@ -117,10 +117,10 @@ class ChannelsLastTransformer2D(Transformer2DModel):
         width: int,
         inner_dim: int,
     ) -> torch.Tensor:
+        rows = len(hidden_states)  # more than those of the input where words part them (`picture_forms`)
+        residual = repeated(residual, rows)
         if not is_channels_last(residual):
-            return super()._get_output_for_continuous_inputs(
-                hidden_states, residual, batch_size, height, width, inner_dim
-            )
+            return super()._get_output_for_continuous_inputs(hidden_states, residual, rows, height, width, inner_dim)
         if self.use_linear_projection:
             hidden_states = self.proj_out(hidden_states)
         frames = hidden_states.unflatten(1, (height, width)).permute(0, 3, 1, 2)
@@ -135,7 +135,9 @@ class ChannelsLastResnetBlock2D(ResnetBlock2D):
     def forward(
         self, input_tensor: torch.Tensor, temb: torch.Tensor | None, *args: object, **kwargs: object
     ) -> torch.Tensor:
-        """(B, C, h, w), embedding (B, E) or None → (B, C', h, w)."""
+        """(B, C, h, w), embedding (B, E) or None → (B, C', h, w); an embedding of fewer rows is repeated."""
+        if temb is not None:
+            temb = repeated(temb, len(input_tensor))
         same_size = self.upsample is None and self.downsample is None
         if not (same_size and self.time_embedding_norm == "default" and is_channels_last(input_tensor)):
             return super().forward(input_tensor, temb, *args, **kwargs)

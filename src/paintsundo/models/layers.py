@@ -59,6 +59,14 @@ def is_channels_last(x: torch.Tensor) -> bool:
     return x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def stack_ends(first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    """Two frames (B, C, h, w) → (B, C, 2, h, w), a copy in their memory layout."""
+    if is_channels_last(first) and is_channels_last(last):
+        places = torch.stack([frame.permute(0, 2, 3, 1) for frame in (first, last)], dim=1)
+        return places.permute(0, 4, 1, 2, 3)
+    return torch.stack([first, last], dim=2)
+
+
 def frames_to_timeline(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
     """(B·T, C, h, w), T fastest → (B, C, T, h·w), channels last in memory; a view of frames that are."""
     rows, channels, height, width = frames.shape
@@ -81,3 +89,12 @@ def frames_to_clip(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
 def clip_to_frames(clip: torch.Tensor) -> torch.Tensor:
     """(B, C, T, h, w) → (B·T, C, h, w); a view where the memory layout allows it."""
     return clip.transpose(1, 2).flatten(0, 1)
+
+
+def repeated(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """x (N, …) as a whole again and again until it has `rows` rows; x itself if it has."""
+    return x if len(x) == rows else x.repeat(rows // len(x), *[1] * (x.dim() - 1)).contiguous(**_layout(x))
+
+
+def _layout(x: torch.Tensor) -> dict[str, torch.memory_format]:
+    return {"memory_format": torch.channels_last} if x.dim() == 4 and is_channels_last(x) else {}

@@ -14,9 +14,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from torch import nn
 
 from paintsundo.errors import UserError
+from paintsundo.models.context_keys import ContextKeys
 from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
+from paintsundo.models.layers import repeated
 from paintsundo.models.official_layout import OfficialLayoutMixin
+from paintsundo.models.picture_forms import SharedAttention, use_picture_forms
 
 _OPERATION_SINUSOID_DIM = 256
 NO_OPERATION_STEP = -1  # given in place of an operation step, adds nothing: for training with the step left out
@@ -57,6 +60,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         self.register_to_config(operation_embedding=operation_embedding)
         conv: nn.Conv2d = self.conv_in  # type: ignore[has-type]
         self.conv_in = nn.Conv2d(2 * self.config.in_channels, conv.out_channels, conv.kernel_size, padding=conv.padding)
+        self.repeats_rows = False
         if operation_embedding == "none":
             return
         time_dim, word_dim = self.time_embedding.linear_2.out_features, self.config.cross_attention_dim
@@ -84,9 +88,27 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
 
     def embed_operation_steps(self, steps: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Operation steps (B,) or (1,) → embeddings (B, E) for `like` (B, …); zeros for NO_OPERATION_STEP."""
-        steps = steps.expand(like.shape[0])
+        steps = repeated(steps, like.shape[0])
         embedding = self.add_embedding(self.operation_proj(steps).to(like.dtype))
         return embedding.masked_fill((steps == NO_OPERATION_STEP)[:, None], 0.0)
+
+    def repeat_rows(self) -> None:
+        """Let the network take more rows of words than of pictures, in place; weights, names and results stay.
+
+        Its convolutions have to be laid out channels last (`use_channels_last`).
+        """
+        use_picture_forms(self)
+        self.repeats_rows = True
+
+    def project_context(self, words: torch.Tensor) -> torch.Tensor | ContextKeys:
+        """Keys and values of words (B, n, D) in all cross-attentions, to be given to many calls in their place.
+
+        The words themselves come back where some layer has to see them, as each does when the operation step is one.
+        """
+        layers = [m for m in self.modules() if isinstance(m, SharedAttention) and m.is_cross_attention]
+        if self.config.operation_embedding == "token" or not layers or not all(m.takes_keys() for m in layers):
+            return words
+        return ContextKeys({layer: layer.project_context(words) for layer in layers}, len(words))
 
     def get_aug_embed(
         self, emb: torch.Tensor, encoder_hidden_states: torch.Tensor, added_cond_kwargs: dict[str, Any]
@@ -110,7 +132,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | float | int,
-        encoder_hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | ContextKeys,
         operation_steps: torch.Tensor,
         concat_conds: torch.Tensor,
         *,
@@ -123,7 +145,9 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         Args:
             sample: noisy latents (B, C, h, w).
             timestep: (B,) or one number, 0 … 999.
-            encoder_hidden_states: words (B, 77, D).
+            encoder_hidden_states: words (B, 77, D); after `repeat_rows` also what `project_context` made of them, and
+                k·B rows, for which the pictures are repeated k times as a whole: what sees no words yet is computed
+                once for all.
             operation_steps: (B,) or (1,), 0 (finished) … 999 (first stroke), or NO_OPERATION_STEP.
             concat_conds: latents of the finished pictures (B, C, h, w), or (1, C, h, w) for all.
             return_dict: as in diffusers.
@@ -132,12 +156,12 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
             kwargs: other arguments of `UNet2DConditionModel.forward`.
 
         Returns:
-            `UNet2DConditionOutput` with `sample` (B, C, h, w).
+            `UNet2DConditionOutput` with `sample` (B, C, h, w), or (k·B, …).
         """
         concat_conds = concat_conds.expand(sample.shape[0], -1, -1, -1)
         both = torch.cat([sample, concat_conds], dim=1)
         conditions = {"operation_steps": operation_steps}
-        kept = None if features is None else features.recall(len(sample))
+        kept = None if features is None else features.recall(len(encoder_hidden_states))
         if features is None:
             return super().forward(
                 both, timestep, encoder_hidden_states, added_cond_kwargs=conditions, return_dict=return_dict, **kwargs
@@ -165,7 +189,7 @@ class SingleFrameUNet(OfficialLayoutMixin, GradientCheckpointingMixin, UNet2DCon
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor | float | int,
-        words: torch.Tensor,
+        words: torch.Tensor | ContextKeys,
         conditions: dict[str, Any],
         inner: torch.Tensor,
     ) -> torch.Tensor:

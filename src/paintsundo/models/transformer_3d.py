@@ -15,19 +15,10 @@ from paintsundo.models.layers import (
     frames_to_clip,
     frames_to_timeline,
     group_norm,
-    is_channels_last,
+    repeated,
     timeline_to_frames,
     zero_initialised,
 )
-
-
-def repeated(x: torch.Tensor, rows: int) -> torch.Tensor:
-    """x (N, …) as a whole again and again until it has `rows` rows; x itself if it has."""
-    return x if len(x) == rows else x.repeat(rows // len(x), *[1] * (x.dim() - 1)).contiguous(**_layout(x))
-
-
-def _layout(x: torch.Tensor) -> dict[str, torch.memory_format]:
-    return {"memory_format": torch.channels_last} if x.dim() == 4 and is_channels_last(x) else {}
 
 
 class SpatialTransformerBlock(nn.Module):

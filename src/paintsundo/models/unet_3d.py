@@ -18,10 +18,10 @@ from paintsundo.models.attention_window import AttentionWindow, check_attention_
 from paintsundo.models.context_keys import ContextKeys
 from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
-from paintsundo.models.layers import SiLU, group_norm
+from paintsundo.models.layers import SiLU, group_norm, repeated
 from paintsundo.models.official_layout import OfficialLayoutMixin
 from paintsundo.models.resblock_3d import Downsample, ResBlock, Upsample
-from paintsundo.models.transformer_3d import SpatialTransformer, TemporalTransformer, repeated
+from paintsundo.models.transformer_3d import SpatialTransformer, TemporalTransformer
 
 # Configuration keys of the published file whose other values this network does not compute.
 _ONLY = {

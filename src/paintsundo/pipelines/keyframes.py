@@ -14,6 +14,7 @@ from paintsundo.conditioning.images import to_model, to_uint8
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
 from paintsundo.pipelines.noise import draw, streams
+from paintsundo.pipelines.offload import is_streamed
 from paintsundo.pipelines.placement import Placement
 from paintsundo.pipelines.sampling import OnStep, denoise
 
@@ -57,9 +58,14 @@ def generate_keyframes(
     # Equal seeds: every row sees the same noise, in the first draw and in those of a stochastic sampler.
     seeds = [seed + row * independent_noise for row in range(len(operation_steps))]
     dtype = parts.unet.dtype
+    predict = _Denoiser(parts.unet)
 
-    def predict(sample: Tensor, timestep: Tensor, **inputs: Tensor) -> Tensor:
-        return parts.unet(sample.to(dtype), timestep, **inputs).sample
+    def words(index: int, rows: int) -> Any:
+        found = text[index : index + 1].to(dtype)
+        # Of a network whose weights come block by block no layer is called but by the blocks themselves.
+        known = parts.unet.project_context(found) if predict.repeats_rows and not is_streamed(parts.unet) else found
+        # The same for every step, and for every row.
+        return known.expand(rows, -1, -1) if isinstance(known, Tensor) else known
 
     def sample(first: int, rows: int) -> Tensor:
         generators = streams(seeds[first : first + rows], placement.noise_device)
@@ -72,8 +78,8 @@ def generate_keyframes(
                 "operation_steps": torch.as_tensor(steps, device=device),
                 "concat_conds": condition.to(dtype).expand(rows, *condition.shape[1:]),
             },
-            cond={"encoder_hidden_states": _row(text, 0, rows, dtype)},
-            uncond={"encoder_hidden_states": _row(text, 1, rows, dtype)} if guidance.active else None,
+            cond={"encoder_hidden_states": words(0, rows)},
+            uncond={"encoder_hidden_states": words(1, rows)} if guidance.active else None,
             guidance=guidance,
             generators=generators,
             num_inference_steps=num_inference_steps,
@@ -100,5 +106,13 @@ def decode_picture(vae: Any, latents: Tensor) -> np.ndarray:
     return to_uint8(pixels[0].float())
 
 
-def _row(text: Tensor, index: int, rows: int, dtype: torch.dtype) -> Tensor:
-    return text[index : index + 1].to(dtype).expand(rows, -1, -1)
+class _Denoiser:
+    """The keyframe network as the sampling loop calls it."""
+
+    def __init__(self, unet: Any) -> None:
+        self.unet = unet
+        # Layers before the first that sees words are then computed once for both halves of guidance.
+        self.repeats_rows = getattr(unet, "repeats_rows", False)
+
+    def __call__(self, sample: Tensor, timestep: Tensor, **inputs: Any) -> Tensor:
+        return self.unet(sample.to(self.unet.dtype), timestep, **inputs).sample

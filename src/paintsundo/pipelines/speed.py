@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from paintsundo.models import set_attention_backend, use_channels_last
+from paintsundo.models import SingleFrameUNet, set_attention_backend, use_channels_last
 from paintsundo.models.fused import set_fused
 from paintsundo.pipelines.compile_choice import choose_compile
 from paintsundo.pipelines.options import RuntimeOptions
@@ -39,7 +39,10 @@ def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.d
     compile = choose_compile(runtime.compile, device, runtime.fused, name, work) if name in COMPILED else "none"
     compiled = compile != "none"
     # Compilers fuse by themselves what our forms fuse.
-    set_fused(network, runtime.fused and channels_last and not compiled)
+    fused = runtime.fused and channels_last and not compiled
+    if fused and isinstance(network, SingleFrameUNet):
+        network.repeat_rows()
+    set_fused(network, fused)
     if device.type == "cuda" and runtime.tuned:
         torch.backends.cudnn.benchmark = True
     if compiled:
