@@ -53,7 +53,6 @@ def test_ten_seeds_of_the_bundled_pair_give_ten_different_films_and_words_reach_
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="first edition: nine of ten at 128 pixels, which it was not trained at")
 def test_ten_seeds_of_the_bundled_pair_give_ten_valid_films(ten):
     assert ten["valid"] == 10
 
