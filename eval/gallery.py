@@ -6,7 +6,8 @@ films=FOLDER: films as infer.py writes them. models=bundled|official|PAIR pictur
 are made of these pictures, at their own proportions in the area of a square of side `size`.
 Writes DIR/README.md and a strip a film. Nothing is chosen by hand: `most` films are shown, evenly over their names, and
 the `worst` of all films by the rule on the page, though they were not among those. All strips together stay below
-`megabytes`. [title=…] [cells=8] [side=96] [most=12] [worst=3]
+`megabytes`. note=TEXT_FILE: what is said under the title, such as where the pictures are from and their licences.
+[title=…] [cells=8] [side=96] [most=12] [worst=3]
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class GallerySettings:
     pictures: str | None = None
     overrides: list[str] = field(default_factory=list)
     title: str = "Films of pictures that were never trained on"
+    note: str | None = None
     size: int = 256
     cells: int = 8
     side: int = 96
@@ -71,12 +73,17 @@ class Shown:
 
 
 def main(arguments: Sequence[str]) -> None:
-    settings = parse(GallerySettings, arguments, literal_keys=("output", "films", "models", "pictures", "title"))
+    settings = parse(
+        GallerySettings, arguments, literal_keys=("output", "films", "models", "pictures", "title", "note")
+    )
     if (settings.films is None) == (settings.models is None or settings.pictures is None):
         raise UserError("films=FOLDER, or models=PAIR and pictures=FOLDER, must be given")
     for name in ("cells", "side", "most", "size"):
         if getattr(settings, name) < 2:
             raise UserError(f"{name}={getattr(settings, name)}: at least 2")
+    note = None if settings.note is None else Path(settings.note)
+    if note is not None and not note.is_file():
+        raise UserError(f"note={note}: no such file")
     output = Path(settings.output)
     page = output / "README.md"
     if output.exists() and any(output.iterdir()) and not (page.is_file() and MADE in page.read_text(encoding="utf-8")):
@@ -144,7 +151,10 @@ def write_gallery(shown: Mapping[str, Shown], settings: GallerySettings, output:
     for name, content in packed.items():
         (output / names[name]).write_bytes(content)
     met = sum(s.figures["checks"]["all"] is True for s in shown.values())
-    parts = [f"# {settings.title}", MADE, f"{len(shown)} films were measured, {met} meet every check. {RULE}"]
+    parts = [f"# {settings.title}", MADE]
+    if settings.note is not None:
+        parts.append(Path(settings.note).read_text(encoding="utf-8").strip())
+    parts += [f"{len(shown)} films were measured, {met} meet every check. {RULE}"]
     parts += ["## The worst", *(_entry(name, shown[name], names[name]) for name in worst)]
     parts += ["## Evenly over the names", *(_entry(name, shown[name], names[name]) for name in even)]
     parts += ["## Figures of all films", _table(shown)]

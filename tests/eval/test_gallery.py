@@ -47,7 +47,11 @@ def test_failures_are_among_them_by_rule(films, tmp_path):
     assert [file.name for file in files] == ["a-drawing.webp", "b-fade.webp"]
     assert Image.open(files[0]).width > 9 * 96
     assert all(f"({file.name})" in page for file in files)
-    gallery.main([f"films={films}", f"output={tmp_path / 'g'}", "most=3", "worst=0"])  # in place of the one before
+    (tmp_path / "note.md").write_text("By whom and under what licence.\n")
+    arguments = ["most=3", "worst=0", f"note={tmp_path / 'note.md'}"]
+    gallery.main([f"films={films}", f"output={tmp_path / 'g'}", *arguments])  # in place of the one before
+    noted = (tmp_path / "g/README.md").read_text()
+    assert noted.index("not written by hand") < noted.index("under what licence") < noted.index("3 films were measured")
     assert len(list((tmp_path / "g").glob("*.webp"))) == 3
 
 
@@ -57,6 +61,8 @@ def test_other_files_and_too_large_pages_are_refused(films, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other files than a gallery"):
         gallery.main([f"films={films}", f"output={tmp_path}"])
+    with pytest.raises(UserError, match=r"note=.*none\.md: no such file"):
+        gallery.main([f"films={films}", f"output={tmp_path / 'g'}", f"note={tmp_path / 'none.md'}"])
     with pytest.raises(UserError, match=r"megabytes=0\.001"):
         gallery.main([f"films={films}", f"output={tmp_path / 'g'}", "megabytes=0.001"])
     with pytest.raises(UserError, match="films=FOLDER, or models=PAIR and pictures=FOLDER"):
