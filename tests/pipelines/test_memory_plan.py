@@ -246,3 +246,15 @@ def test_each_plan_is_told_once(official, needs):
     for _ in range(2):
         film(made, official)
     assert len(told) == len(set(told)) == 4
+
+
+def test_clips_are_decoded_together_as_far_as_memory_goes(official: SimpleNamespace, needs: MemoryNeeds) -> None:
+    one = planner(needs, 8).decode(official.vae, FRAMES, HEIGHT, WIDTH, clips=7)
+    two = planner(needs, 13).decode(official.vae, FRAMES, HEIGHT, WIDTH, clips=7)
+    few = planner(needs, 4).decode(official.vae, FRAMES, HEIGHT, WIDTH, clips=7)
+    assert [plan.clips_together for plan in (one, two, few)] == [1, 2, 1]
+    assert [plan.slice_frames is None for plan in (one, two, few)] == [True, True, False]
+    assert one.bytes is not None
+    assert two.bytes is not None
+    assert 1.7 * one.bytes < two.bytes <= 13 * GiB
+    assert planner(needs, 1000).decode(official.vae, FRAMES, HEIGHT, WIDTH, clips=7).clips_together == 7

@@ -227,20 +227,29 @@ class PaintsUndoPipeline(KeyframeStage):
         self, conditions: InterpolationConditions, latents: Mapping[int, Tensor]
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (pair, clip uint8 (T, H, W, 3), finished → blank) in the order of the pairs."""
-        self.memory.decode(self.video_vae, conditions.frames, *self._pixels(conditions)).apply(self.video_vae)
+        wanted = max(1, min(self.decode_batch, len(latents)))
+        plan = self.memory.decode(self.video_vae, conditions.frames, *self._pixels(conditions), clips=wanted)
+        plan.apply(self.video_vae)
+        pairs = sorted(latents)
         with (
             self._progress("decoding", len(latents)) as bar,
             self.placement.using(self.video_vae),
         ):
-            waiting: list[tuple[int, Callable[[], np.ndarray]]] = []
-            for pair in sorted(latents):
-                clip = start_decoding(self.multi_frame, self.placement.device, conditions, pair, latents[pair])
-                waiting.append((pair, clip))
-                # A GPU works on a clip while the caller has the one before.
+            waiting: list[tuple[list[int], Callable[[], np.ndarray]]] = []
+            for start in range(0, len(pairs), plan.clips_together):
+                some = pairs[start : start + plan.clips_together]
+                batch = torch.stack([latents[pair] for pair in some])
+                clips = start_decoding(self.multi_frame, self.placement.device, conditions, some, batch)
+                waiting.append((some, clips))
+                # A GPU works on clips while the caller has those before.
                 if len(waiting) > (self.placement.device.type == "cuda"):
-                    pair, clip = waiting.pop(0)
-                    yield pair, clip()
-                    bar.update()
-            for pair, clip in waiting:
-                yield pair, clip()
-                bar.update()
+                    yield from self._decoded(*waiting.pop(0), bar)
+            for others in waiting:
+                yield from self._decoded(*others, bar)
+
+    def _decoded(
+        self, pairs: Sequence[int], clips: Callable[[], np.ndarray], bar: Any
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        for pair, clip in zip(pairs, clips(), strict=True):
+            yield pair, clip
+            bar.update()

@@ -86,6 +86,7 @@ class FilmModels(DiffusionPipeline):
         self.video_options = VideoOptions()
         self.tag_options = TagOptions()
         self.batched_guidance = True
+        self.decode_batch = 1
         self.memory = MemoryPlanner(self.placement.device)
         self.fast_options = FastOptions()
 

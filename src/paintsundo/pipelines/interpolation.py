@@ -15,6 +15,7 @@ from paintsundo.checkpoints import MultiFrameComponents
 from paintsundo.conditioning.images import crop_to, start_uint8, to_model
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
+from paintsundo.models.layers import stack_ends
 from paintsundo.pipelines.noise import draw, streams
 from paintsundo.pipelines.offload import is_streamed
 from paintsundo.pipelines.placement import Placement
@@ -176,36 +177,30 @@ class _Denoiser:
         return self.unet(sample.to(self.unet.dtype), timestep, attention_window=self.attention_window, **inputs)
 
 
-def decode_clip(
-    parts: MultiFrameComponents,
-    device: torch.device,
-    conditions: InterpolationConditions,
-    pair: int,
-    latents: Tensor,
-) -> np.ndarray:
-    """`start_decoding`, and its clip awaited."""
-    return start_decoding(parts, device, conditions, pair, latents)()
-
-
 def start_decoding(
     parts: MultiFrameComponents,
     device: torch.device,
     conditions: InterpolationConditions,
-    pair: int,
+    pairs: Sequence[int],
     latents: Tensor,
 ) -> Callable[[], np.ndarray]:
-    """Begin to decode one clip's latents (z, T, h, w) with both its keyframes; the autoencoder must be on the device.
+    """Begin to decode the latents (B, z, T, h, w) of B pairs' clips, each with both its keyframes, in one pass.
+
+    The autoencoder must be on the device.
 
     Returns:
-        what waits for the clip: uint8 (T, H, W, 3), from the finished keyframe to the blank one. A GPU works meanwhile.
+        what waits for the clips: uint8 (B, T, H, W, 3), from the finished keyframe to the blank one. A GPU works
+        meanwhile.
     """
     dtype = parts.vae.dtype
     hidden = [
-        torch.stack([state[pair], state[pair + 1]], dim=1)[None].to(device=device, dtype=dtype)
+        torch.cat([stack_ends(state[pair : pair + 1], state[pair + 1 : pair + 2]) for pair in pairs])
         for state in conditions.hidden
     ]
-    frames = parts.vae.decode(latents[None].to(device=device, dtype=dtype), hidden)
-    return start_uint8(frames[0].transpose(0, 1))
+    hidden = [state.to(device=device, dtype=dtype) for state in hidden]
+    frames = parts.vae.decode(latents.to(device=device, dtype=dtype), hidden)
+    finish = start_uint8(frames.transpose(1, 2).flatten(0, 1))
+    return lambda: finish().reshape(len(pairs), -1, *frames.shape[-2:], 3)
 
 
 def join_clips(clips: Sequence[np.ndarray]) -> np.ndarray:

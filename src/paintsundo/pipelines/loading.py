@@ -49,11 +49,12 @@ def load_pipeline(
         options = default_options("bundled" if "bundled" in (single_frame, multi_frame) else "official")
     chosen = choose_device(str(device) if device is not None else options.runtime.device)
     dtype = torch_dtype or choose_dtype(options.runtime.dtype, chosen)
+    video_dtype = torch_dtype or choose_dtype(options.runtime.dtype, chosen, options.models.multi_frame_on_cpu)
     memory = MemoryPlanner.from_option(chosen, options.runtime.memory, options.runtime.guidance)
     placement = Placement(chosen, options.runtime.memory, options.runtime.seed_device)
     rest, vae_dtype = placement.rest_device, choose_vae_dtype(dtype)
     single = None if single_frame is None else load_single_frame(single_frame, dtype, rest, vae_dtype)
-    multi = None if multi_frame is None else load_multi_frame(multi_frame, dtype, rest)
+    multi = None if multi_frame is None else load_multi_frame(multi_frame, video_dtype, rest)
     if multi is not None and options.video.patch_positions is not None:
         multi.image_encoder.set_patch_positions(options.video.patch_positions)
     keyframe_stage = options.keyframes.noise_schedule.applied_to(trained_stage(single_frame, "single_frame"))
@@ -75,6 +76,7 @@ def load_pipeline(
     )
     pipe.placement, pipe.memory = placement, memory
     pipe.batched_guidance = options.runtime.guidance != "sequential"
+    pipe.decode_batch = options.runtime.decode_batch
     pipe.keyframe_options = options.keyframes
     pipe.video_options = options.video
     pipe.tag_options = options.tags

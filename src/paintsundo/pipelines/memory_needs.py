@@ -54,16 +54,16 @@ class MemoryNeeds:
 
         return self._rows(unet, rows, chunk_elements, (frames, size, window), call)
 
-    def video_decoder(self, vae: Any, frames: int, size: Size, slice_frames: int | None) -> int:
-        """Decoding one clip, the kept states of its ends included."""
+    def video_decoder(self, vae: Any, frames: int, size: Size, slice_frames: int | None, clips: int = 1) -> int:
+        """Decoding clips together, the kept states of their ends included."""
 
         def call(twin: Any) -> None:
             twin.enable_slicing(slice_frames) if slice_frames else twin.disable_slicing()
             factor, config = twin.downsampling, twin.config
-            _, hidden = twin.encode(_zeros(twin, 1, config["in_channels"], 2, size[0] * factor, size[1] * factor))
-            twin.decode(_zeros(twin, 1, config["z_channels"], frames, *size), hidden)
+            _, hidden = twin.encode(_zeros(twin, clips, config["in_channels"], 2, size[0] * factor, size[1] * factor))
+            twin.decode(_zeros(twin, clips, config["z_channels"], frames, *size), hidden)
 
-        return self._once(vae, (frames, size, slice_frames), call)
+        return self._once(vae, (frames, size, slice_frames, clips), call)
 
     def picture_decoder(self, vae: Any, size: Size) -> int:
         """Decoding one keyframe."""

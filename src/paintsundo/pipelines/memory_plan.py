@@ -76,10 +76,17 @@ class PassPlan:
 
 @dataclass(frozen=True)
 class DecodePlan:
-    """How a clip is decoded: whole, or `slice_frames` frames at a time; `bytes` as in `PassPlan`."""
+    """How clips are decoded.
+
+    Attributes:
+        slice_frames: frames at a time of one clip; None for whole clips.
+        bytes: as in `PassPlan`.
+        clips_together: whole clips in one pass.
+    """
 
     slice_frames: int | None = None
     bytes: int | None = None
+    clips_together: int = 1
 
     def apply(self, vae: Any) -> None:
         """Make a `VideoAutoencoderKL` ready for this plan."""
@@ -89,7 +96,9 @@ class DecodePlan:
             vae.enable_slicing(self.slice_frames)
 
     def __str__(self) -> str:
-        return "a clip at once" if self.slice_frames is None else f"frames by {self.slice_frames}"
+        if self.slice_frames is not None:
+            return f"frames by {self.slice_frames}"
+        return "a clip at once" if self.clips_together == 1 else f"{self.clips_together} clips at once"
 
 
 class MemoryPlanner:
@@ -160,12 +169,12 @@ class MemoryPlanner:
         numbers = unet.config["model_channels"] * frames * math.prod(size)
         return self._pass("in-between frames", unet, pairs, unplanned, guided, numbers, need)
 
-    def decode(self, vae: Any, frames: int, height: int, width: int) -> DecodePlan:
-        """For a clip of `frames` frames of height × width pixels."""
-        plan = DecodePlan()
+    def decode(self, vae: Any, frames: int, height: int, width: int, clips: int = 1) -> DecodePlan:
+        """For clips of `frames` frames of height × width pixels, at most `clips` of them together."""
+        plan = DecodePlan(clips_together=clips)
         if self.budget is not None:
             size = (height // vae.downsampling, width // vae.downsampling)
-            for plan in self._decodings(vae, frames, size):
+            for plan in self._decodings(vae, frames, size, clips):
                 if plan.bytes is not None and plan.bytes <= self.budget:
                     break
             self._check("decoding", plan.bytes or 0)
@@ -255,11 +264,15 @@ class MemoryPlanner:
                     size = self._total(unet, weights, need(together, chunk_elements))
                     yield PassPlan(batch, batched, streamed, chunk_elements, size)
 
-    def _decodings(self, vae: Any, frames: int, size: Size) -> Iterator[DecodePlan]:
+    def _decodings(self, vae: Any, frames: int, size: Size, clips: int) -> Iterator[DecodePlan]:
         weights = weight_bytes(vae)
         numbers = vae.config["ch"] * frames * math.prod(size) * vae.downsampling**2
         if not self.strict:
-            yield DecodePlan(None, self._total(vae, weights, GENEROUS_DECODING * numbers * _item_size(vae)))
+            generous = clips * GENEROUS_DECODING * numbers * _item_size(vae)
+            yield DecodePlan(None, self._total(vae, weights, generous), clips)
+        for together in range(clips, 1, -1):
+            size_of_all = self.needs.video_decoder(vae, frames, size, None, together)
+            yield DecodePlan(None, self._total(vae, weights, size_of_all), together)
         for slices in _SLICES:
             if slices is None or slices < frames:
                 yield DecodePlan(slices, self._total(vae, weights, self.needs.video_decoder(vae, frames, size, slices)))

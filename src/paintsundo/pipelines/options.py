@@ -31,6 +31,7 @@ class ModelOptions:
     tagger: str = "bundled"
     lora: str | None = None
     lora_scale: float = 1.0
+    multi_frame_on_cpu: str = "float32"
 
 
 @dataclass
@@ -137,6 +138,7 @@ class RuntimeOptions:
     tuned: bool = False
     memory: str = "auto"
     guidance: str = "auto"
+    decode_batch: int = 1
     seed_device: str = "auto"
     progress: bool = True
 
@@ -173,11 +175,14 @@ class InferOptions:
         check_video(self.video)
         self.fast.check()
         _finite("models.lora_scale", self.models.lora_scale)
+        _one_of("models.multi_frame_on_cpu", self.models.multi_frame_on_cpu, ("float32", "bfloat16"))
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
         if self.runtime.memory not in ("auto", "high", "low"):
             memory_size(self.runtime.memory)
         _one_of("runtime.layout", self.runtime.layout, ("auto", "channels_last", "plain"))
         _one_of("runtime.compile", self.runtime.compile, ("auto", "none", "regional", "full"))
+        if self.runtime.decode_batch < 1:
+            raise UserError(f"runtime.decode_batch is {self.runtime.decode_batch}: at least one clip at a time")
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
         _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
         _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))
