@@ -6,7 +6,7 @@ from diffusers import AutoencoderKL
 from small_networks import randomise, video_autoencoder
 
 from paintsundo.errors import UserError
-from paintsundo.models import VideoAutoencoderKL
+from paintsundo.models import VideoAutoencoderKL, use_channels_last
 from paintsundo.models.video_vae_blocks import AttentionCombiner, ConvCombiner
 
 
@@ -208,6 +208,17 @@ def test_misuse_is_told(vae):
         video_autoencoder(attn_resolutions=(16,))
     with pytest.raises(UserError, match="7 groups do not divide 24 channels"):
         video_autoencoder(norm_num_groups=7)
+
+
+@torch.no_grad()
+def test_kept_states_lie_as_the_frames_do() -> None:
+    network = use_channels_last(randomise(video_autoencoder()))
+    plain = randomise(video_autoencoder())
+    clip = frames()
+    for state, expected in zip(network.encode(clip)[1], plain.encode(clip)[1], strict=True):
+        assert state.is_contiguous(memory_format=torch.channels_last_3d)
+        torch.testing.assert_close(state, expected)
+        assert expected.is_contiguous()
 
 
 def test_decode_group_decodes_frames_between_the_ends_as_clips_of_their_own() -> None:

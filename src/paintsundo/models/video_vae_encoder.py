@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from paintsundo.models.layers import SiLU, group_norm
+from paintsundo.models.layers import SiLU, group_norm, stack_ends
 from paintsundo.models.video_vae_blocks import Downsample, MidBlock, ResnetBlock
 
 
@@ -71,4 +71,4 @@ class Encoder(nn.Module):
 def _ends(frames: torch.Tensor, num_frames: int) -> torch.Tensor:
     """(B·T, C, h, w) → first and last frame (B, C, 2, h, w), a copy that does not hold the other frames."""
     clip = frames.unflatten(0, (-1, num_frames))
-    return torch.stack([clip[:, 0], clip[:, -1]], dim=2)
+    return stack_ends(clip[:, 0], clip[:, -1])
