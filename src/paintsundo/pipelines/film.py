@@ -219,6 +219,8 @@ class PaintsUndoPipeline(KeyframeStage):
                     options.frame_stride,
                     options.attention_window,
                     self._on_step(bar, callback_on_step_end),
+                    None,
+                    self.graphs,
                 )
                 yield from zip(batch, latents.cpu(), strict=True)
 

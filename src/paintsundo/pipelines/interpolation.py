@@ -16,6 +16,7 @@ from paintsundo.conditioning.images import crop_to, start_uint8, to_model
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
 from paintsundo.models.layers import stack_ends
+from paintsundo.pipelines.graphs import graphed
 from paintsundo.pipelines.noise import draw, streams
 from paintsundo.pipelines.offload import is_streamed
 from paintsundo.pipelines.placement import Placement
@@ -116,11 +117,12 @@ def denoise_pairs(
     attention_window: str,
     on_step: OnStep,
     seeds: Sequence[int] | None = None,
+    graphs: bool = False,
 ) -> Tensor:
     """Sample the latent clips of some pairs in one batch; the UNet must be on the device.
 
     Pair i draws all its noise from its own stream, seeded with seed + i, or with `seeds`, one a pair given: its clip
-    is the same in any batch.
+    is the same in any batch. With `graphs` the network is recorded as a CUDA graph.
 
     Returns:
         Scaled latents (len(pairs), z, T, h, w), float32, each clip from finished to blank.
@@ -146,7 +148,7 @@ def denoise_pairs(
 
     # Of a network whose weights come block by block no layer is called but by the blocks themselves.
     prepared = getattr(parts.unet, "fused", False) and not is_streamed(parts.unet)
-    predict = _Denoiser(parts.unet, attention_window)
+    predict = graphed(_Denoiser(parts.unet, attention_window), parts.unet, device, graphs)
     grey = conditions.grey_context
     return denoise(
         scheduler,

@@ -97,6 +97,7 @@ class KeyframeStage(FilmModels):
                 independent_noise=options.noise == "independent",
                 batch=plan.batch,
                 clip_skip=options.clip_skip,
+                graphs=self.graphs,
             )
         blank = np.full_like(picture, 255)
         return [Image.fromarray(state) for state in (picture, *states, blank)]

@@ -13,6 +13,7 @@ from paintsundo.checkpoints import SingleFrameComponents
 from paintsundo.conditioning.images import to_model, to_uint8
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.diffusion import Guidance
+from paintsundo.pipelines.graphs import graphed
 from paintsundo.pipelines.noise import draw, streams
 from paintsundo.pipelines.offload import is_streamed
 from paintsundo.pipelines.placement import Placement
@@ -34,6 +35,7 @@ def generate_keyframes(
     independent_noise: bool = False,
     batch: int | None = None,
     clip_skip: int = 0,
+    graphs: bool = False,
 ) -> list[np.ndarray]:
     """Generate the states of a drawing at the given operation steps.
 
@@ -44,6 +46,7 @@ def generate_keyframes(
         independent_noise: row i draws from its own stream in place of that, seeded with seed + i.
         batch: rows computed together, all without it; does not change the pictures.
         clip_skip: last layers of the text encoder left out.
+        graphs: the network is recorded as a CUDA graph.
 
     Returns:
         K pictures, uint8 (H, W, 3), in the order of `operation_steps`.
@@ -58,12 +61,12 @@ def generate_keyframes(
     # Equal seeds: every row sees the same noise, in the first draw and in those of a stochastic sampler.
     seeds = [seed + row * independent_noise for row in range(len(operation_steps))]
     dtype = parts.unet.dtype
-    predict = _Denoiser(parts.unet)
+    network = _Denoiser(parts.unet)
 
     def words(index: int, rows: int) -> Any:
         found = text[index : index + 1].to(dtype)
         # Of a network whose weights come block by block no layer is called but by the blocks themselves.
-        known = parts.unet.project_context(found) if predict.repeats_rows and not is_streamed(parts.unet) else found
+        known = parts.unet.project_context(found) if network.repeats_rows and not is_streamed(parts.unet) else found
         # The same for every step, and for every row.
         return known.expand(rows, -1, -1) if isinstance(known, Tensor) else known
 
@@ -73,7 +76,7 @@ def generate_keyframes(
         return denoise(
             scheduler,
             draw(generators, condition.shape[1:], device),
-            predict,
+            graphed(network, parts.unet, device, graphs),
             shared={
                 "operation_steps": torch.as_tensor(steps, device=device),
                 "concat_conds": condition.to(dtype).expand(rows, *condition.shape[1:]),

@@ -136,6 +136,7 @@ class RuntimeOptions:
     fused: bool = True
     compile: str = "auto"
     tuned: bool = False
+    graphs: bool = False
     memory: str = "auto"
     guidance: str = "auto"
     decode_batch: int = 1
