@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from paintsundo.errors import UserError
+from paintsundo.pipelines import placement
+from paintsundo.pipelines.film import PaintsUndoPipeline, default_options
 from paintsundo.pipelines.interpolation import frame_positions, join_clips
 from paintsundo.pipelines.noise import draw, streams
 from paintsundo.pipelines.placement import Placement, choose_device, choose_dtype, choose_vae_dtype
@@ -62,6 +64,21 @@ def test_film_is_the_clips_without_their_last_frames_reversed() -> None:
 def test_devices_that_are_not_there(name: str) -> None:
     with pytest.raises(UserError):
         choose_device(name)
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_is_chosen_where_models_allow_it_and_the_processor_can(
+    able: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "computes_bfloat16", lambda: able)
+    cpu, allowed = torch.device("cpu"), default_options("bundled").models.multi_frame_on_cpu
+    assert choose_dtype("auto", cpu, allowed) == expected
+    assert choose_dtype("float32", cpu, allowed) == torch.float32
+    assert choose_dtype("auto", torch.device("cuda"), allowed) == torch.float16
+    assert choose_dtype("auto", cpu, default_options("official").models.multi_frame_on_cpu) == torch.float32
+    pipe = PaintsUndoPipeline.from_pretrained(tagger=None, device="cpu")
+    assert {network.dtype for network in pipe.multi_frame.networks().values()} == {expected}
+    assert {network.dtype for network in pipe.single_frame.networks().values()} == {torch.float32}
 
 
 def test_number_types() -> None:

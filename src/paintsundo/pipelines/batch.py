@@ -195,6 +195,8 @@ def stage_settings(options: InferOptions, picture_hashes: list[str], models: Mod
         keyframes |= {"single_frame": models.hash_of("single_frame"), **lora, **runtime}
     if options.video.between == "model":
         video |= {"multi_frame": models.hash_of("multi_frame"), **lora, **runtime}
+        if options.runtime.dtype == "auto" and options.models.multi_frame_on_cpu != "float32":
+            video["on_cpu"] = options.models.multi_frame_on_cpu
     else:
         video = {"between": options.video.between}
     return {

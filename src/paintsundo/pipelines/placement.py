@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -37,11 +38,24 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """ "auto" is float16 on a GPU, as published, and float32 on a CPU."""
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    return _DTYPES[name]
+def choose_dtype(name: str, device: torch.device, on_processors: str = "float32") -> torch.dtype:
+    """ "auto" is float16 on a GPU, as published, and float32 on a CPU.
+
+    Args:
+        on_processors: what "auto" is instead on CPUs with instructions for bfloat16.
+    """
+    if name != "auto":
+        return _DTYPES[name]
+    if device.type != "cpu":
+        return torch.float16
+    return _DTYPES[on_processors] if computes_bfloat16() else torch.float32
+
+
+@functools.cache
+def computes_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16 (x86 alone has been measured)."""
+    found = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def choose_vae_dtype(dtype: torch.dtype) -> torch.dtype:
