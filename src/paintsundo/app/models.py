@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paintsundo.app.options import AppOptions
+from paintsundo.app.record import Record
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.state import ModelChoice
 from paintsundo.checkpoints.fingerprint import file_hash, folder_hashes
@@ -164,6 +165,13 @@ class Models:
                 buckets = [[film_height, film_width]]
             changed["buckets"] = buckets
         return dataclasses.replace(settings, **changed)
+
+    def resolved_film(self, record: Record) -> RunSettings:
+        """A run's settings with all sizes, the film's those that suit its keyframes as they are."""
+        settings, made, picture = record.settings, record.made_with, record.picture
+        if made is not None:
+            settings = dataclasses.replace(settings, width=made.width, height=made.height)
+        return self.resolved(settings, (picture.width, picture.height))
 
     # What is loaded
 

@@ -1,15 +1,20 @@
-"""`run.json` → the settings of a new run. Nothing in it is trusted: names of models only, never paths."""
+"""`run.json` → a new run like the one it tells of. Nothing in it is trusted: names of models only, never paths."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
+from paintsundo.app.editing import Editing
+from paintsundo.app.engine import Picture
 from paintsundo.app.models import Models
 from paintsundo.app.record import Keyframe
+from paintsundo.app.run import Run
 from paintsundo.app.run_settings import FIELDS, OWN_SCHEDULER, RunSettings, scheduler_named, scheduler_names
 from paintsundo.app.uploads import display_name
 from paintsundo.errors import UserError
@@ -35,6 +40,67 @@ class Repeated:
     settings: RunSettings
     made_with: RunSettings | None = None
     keyframes: list[Keyframe] | None = None
+
+
+class Repeating(Editing):
+    """Runs made once more, edited keyframes included."""
+
+    def repeat(self, user: str, run_json: bytes, picture: Picture | None = None) -> str:
+        """A new draft with the settings of a `run.json`, the page's or the command line's.
+
+        The picture, and uploads that replaced keyframes, are found among the visitor's own runs by their hashes
+        where none is given. Keyframes that were edited are made, and edited, again by `start_film`.
+        """
+        wanted = read_run_json(run_json, self.model_choices)
+        if picture is None:
+            known = [run for run in self.store.runs(user) if run.record.picture.sha256 == wanted.sha256]
+            if not known:
+                raise UserError(
+                    f"the picture of this run ({wanted.name}) is not among your runs: upload it together with run.json"
+                )
+            picture = known[0].original.read_bytes()
+        run_id = self.create(user, picture, wanted.settings, wanted.name)
+        if wanted.keyframes is not None and wanted.made_with is not None:
+            run = self.store.open(user, run_id)
+            try:
+                with run.lock:
+                    self._plan_edited(run, wanted.made_with, wanted.keyframes)
+                    run.save()
+            except BaseException:
+                self.store.remove(run)
+                raise
+        return run_id
+
+    def _plan_edited(self, run: Run, made_with: RunSettings, keyframes: Sequence[Keyframe]) -> None:
+        from paintsundo.app.cropping import fitted
+
+        size = int(made_with.width or 1), int(made_with.height or 1), made_with.fit
+        self.check(made_with, (run.record.picture.width, run.record.picture.height))
+        if len(keyframes) - 2 > self.limits.keyframes_count:
+            raise UserError(f"{len(keyframes)} keyframes are too many: at most {self.limits.keyframes_count}")
+        run.record.made_with, run.record.prompt = made_with, made_with.prompt
+        for keyframe in keyframes:
+            if keyframe.origin == "generated":
+                continue
+            if keyframe.origin == "upload":
+                data = self._replacement(run.user, str(keyframe.source))
+                image = fitted(self._read(data).image, *size)
+                (run.folder / "replacements").mkdir(exist_ok=True)
+                (run.folder / "replacements" / str(keyframe.source)).write_bytes(data)
+            elif keyframe.origin == "picture":
+                image = fitted(self._read(run.original.read_bytes()).image, *size)
+            else:
+                image = Image.new("RGB", size[:2], "white")
+            image.save(run.file(keyframe))
+            keyframe.done = True
+        run.record.keyframes = list(keyframes)
+
+    def _replacement(self, user: str, digest: str) -> bytes:
+        for run in self.store.runs(user):
+            for file in (run.folder / "replacements").glob("*"):
+                if file.name == digest:
+                    return file.read_bytes()
+        raise UserError("a picture that replaced a keyframe of this run is not among your runs")
 
 
 def read_run_json(data: bytes, models: Models) -> Repeated:

@@ -125,7 +125,11 @@ def api(studio: Studio) -> APIRouter:
         models = []
         for choice in studio.models():
             settings = dataclasses.asdict(studio.defaults(choice.name))
-            models.append({**dataclasses.asdict(choice), "settings": settings})
+            multiples = {
+                "size_multiple": studio.size_multiple(choice.name),
+                "film_multiple": studio.film_multiple(choice.name),
+            }
+            models.append({**dataclasses.asdict(choice), **multiples, "settings": settings})
         return {
             "version": paintsundo.__version__,
             "models": models,
@@ -139,7 +143,6 @@ def api(studio: Studio) -> APIRouter:
             },
             "limits": dataclasses.asdict(studio.limits),
             "examples": [{"name": file.name, "url": f"/api/v1/examples/{file.name}"} for file in studio.examples()],
-            "size_multiple": studio.size_multiple(),
         }
 
     @router.get("/examples/{name}", summary="A picture to try", response_class=FileResponse)

@@ -80,6 +80,7 @@ class Status:
         edited: whether the keyframes are no longer as the command line would make them with these settings.
         settings_dirty: whether the settings are other ones than the keyframes were made with.
         size: (width, height) of the keyframes, as it is or would be.
+        film_size: (width, height) of the film's frames, as it would be with these settings.
         revision: grows with every change; equal revisions, equal status but for time.
     """
 
@@ -105,6 +106,7 @@ class Status:
     edited: bool = False
     settings_dirty: bool = False
     size: tuple[int, int] | None = None
+    film_size: tuple[int, int] | None = None
     revision: int = 0
 
     @property

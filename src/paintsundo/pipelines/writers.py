@@ -14,6 +14,7 @@ from PIL import Image
 
 from paintsundo.pipelines.provenance import Provenance
 
+_FILM_THREADS = 4  # the number of slices that x264 makes; its own choice depends on the machine
 _SHEET_FRAMES = 30
 _SHEET_COLUMNS = 6
 _SHEET_WIDTH = 192  # pixels of one picture on the contact sheet
@@ -44,7 +45,10 @@ def write_png(file: Path, picture: np.ndarray | Image.Image, provenance: Provena
 
 
 def write_mp4(file: Path, frames: Sequence[Path], fps: float, provenance: Provenance) -> None:
-    """Write H.264 at crf 1 in yuv420p, as published. Odd sides are extended by one pixel."""
+    """Write H.264 at crf 1 in yuv420p, as published. Odd sides are extended by one pixel.
+
+    Equal frames give equal bytes, on a machine with any number of cores.
+    """
     import av
 
     with (
@@ -56,11 +60,14 @@ def write_mp4(file: Path, frames: Sequence[Path], fps: float, provenance: Proven
         video = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         video.pix_fmt = "yuv420p"
         video.options = {"crf": "1"}
+        video.thread_count = _FILM_THREADS
         for index, frame in enumerate(frames):
             pixels = _even(np.asarray(Image.open(frame).convert("RGB")))
             if index == 0:
                 video.height, video.width = pixels.shape[:2]
-            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            # Left to the encoder (PyAV 18), the conversion makes its output differ now and then.
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=video.pix_fmt, threads=1)
+            container.mux(video.encode(picture))
         container.mux(video.encode())
 
 

@@ -57,6 +57,7 @@ export const api = {
   film: (id) => call("POST", run(id, "/film"), {}),
   cancel: (id) => call("POST", run(id, "/cancel"), {}),
   resume: (id) => call("POST", run(id, "/resume"), {}),
+  rename: (id, name) => call("POST", run(id, "/name"), { name }),
   keep: (id, kept) => call("POST", run(id, "/keep"), { kept }),
   delete: (id) => call("DELETE", run(id)),
   curves: (id) => call("GET", run(id, "/curves")),

@@ -10,6 +10,7 @@ import { isThere, layout, operationSteps } from "./frames.js";
 import { player } from "./player.js";
 import { progressBar } from "./progress.js";
 import { filmSampling } from "./sampling.js";
+import { filmSize } from "./sizes.js";
 import { nameOf } from "./steps.js";
 
 const HELD = 12;
@@ -146,6 +147,7 @@ function filmPanel(store) {
   const change = (name) => (value) => store.change({ [name]: value });
   const own = seed({ id: "pu-video-seed", change: change("video_seed") });
   const fps = number({ id: "pu-fps", label: "Frames per second", min: 1, max: 60, step: "any", change: change("fps") });
+  const size = filmSize(store);
   const sampling = filmSampling(store);
   const make = button({
     id: "pu-make-film",
@@ -159,7 +161,7 @@ function filmPanel(store) {
     "aside.panel",
     { "aria-label": "How the film is made" },
     offers.element,
-    h("section.group", {}, h("h2", {}, "Filming"), own.element, fps.element, sampling.window.element),
+    h("section.group", {}, h("h2", {}, "Filming"), own.element, size.element, fps.element, sampling.window.element),
     h("section.group", {}, sampling.element),
     h("div.dock", {}, make.element),
   );
@@ -168,6 +170,7 @@ function filmPanel(store) {
     update() {
       const { settings, status, busy, ready } = store;
       own.update(settings.video_seed);
+      size.update();
       fps.update(settings.fps);
       sampling.update();
       offers.update();

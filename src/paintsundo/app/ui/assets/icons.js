@@ -16,6 +16,7 @@ const PATHS = {
   moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
   pause: "M8 5v14M16 5v14",
   picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9h.01",
+  pencil: "M4 20l1-4L16.5 4.5l3 3L8 19zM14 7l3 3",
   pin: "M9 4h6l-1 6 3 3H7l3-3zM12 13v7",
   play: "M7 4.5v15l12-7.5z",
   replace: "M12 16V5M7 9l5-5 5 5M5 20h14",

@@ -18,7 +18,7 @@ export function modelFields(store) {
       // What suits one model rarely suits another; the words and the picture's own things stay.
       const { prompt, fit, width } = store.settings;
       const shape = width === null ? { width: null, height: null, buckets: null } : {};
-      store.ownSize = false;
+      store.ownSize = store.ownFilmSize = false;
       store.change({ ...(chosen?.settings ?? {}), model: name, prompt, fit, ...shape });
     },
   });

@@ -4,10 +4,11 @@ import { api } from "./api.js";
 import { chips } from "./chips.js";
 import { crop } from "./crop.js";
 import { arrange, h, show, tell } from "./dom.js";
-import { button, details, number, segments, select, slider, text } from "./fields.js";
-import { fitSentence, sizeText } from "./geometry.js";
+import { button, details, segments, slider, text } from "./fields.js";
+import { fitSentence } from "./geometry.js";
 import { icon } from "./icons.js";
 import { modelFields } from "./models.js";
+import { beginSizes, frameOf, keyframeSize } from "./sizes.js";
 import { pictureFrom } from "./uploads.js";
 
 export function pictureView(store) {
@@ -37,16 +38,6 @@ export function pictureView(store) {
   };
 }
 
-/** The frame's size: what is set, or what the server makes of the picture's shape. */
-function frameOf({ settings, status, run }) {
-  if (settings.width && settings.height) return { width: settings.width, height: settings.height };
-  const [width, height] = status.size ?? [run.picture.width, run.picture.height];
-  return { width, height };
-}
-
-// The picture's own shape, in keyframes and film.
-const OWN_SHAPE = { width: null, height: null, buckets: null };
-
 /** Give a picture to the server, then read its words. */
 export async function begin(store, make) {
   store.opening = true;
@@ -55,8 +46,7 @@ export async function begin(store, make) {
   store.opening = false;
   store.changed();
   if (!run) return;
-  store.ownSize = false;
-  store.change(OWN_SHAPE);
+  beginSizes(store);
   await readWords(store);
 }
 
@@ -157,11 +147,7 @@ function picturePanel(store) {
     ],
     change: change("fit"),
   });
-  const size = select({ id: "pu-size", label: "Size", change: (value) => pickSize(store, value) });
-  const multiple = () => store.about?.size_multiple ?? 8;
-  const width = number({ id: "pu-width", label: "Width", min: 8, multiple, change: change("width") });
-  const height = number({ id: "pu-height", label: "Height", min: 8, multiple, change: change("height") });
-  const own = h("div.pair", {}, width.element, height.element);
+  const size = keyframeSize(store);
   const models = modelFields(store);
   const next = button({
     id: "pu-next",
@@ -179,7 +165,7 @@ function picturePanel(store) {
     state,
     details("More about words", prompt.element, general.element, names.element),
   );
-  const frame = h("section.group", {}, h("h2", {}, "Frame"), fit.element, size.element, own);
+  const frame = h("section.group", {}, h("h2", {}, "Frame"), fit.element, size.element);
   const element = h(
     "aside.panel",
     { "aria-label": "Words, frame and models" },
@@ -211,11 +197,7 @@ function picturePanel(store) {
       general.update(settings.general_threshold ?? 0.35);
       names.update(settings.character_threshold ?? 0.85);
       fit.update(settings.fit);
-      const choice = sizeChoice(store);
-      size.update(choice.current, choice.choices);
-      show(own, choice.current === "own");
-      width.update(settings.width);
-      height.update(settings.height);
+      size.update();
       models.update();
       next.update({ disabled: !run || store.tagging });
     },
@@ -223,30 +205,3 @@ function picturePanel(store) {
 }
 
 const percent = (value) => `${Math.round(100 * value)} %`;
-
-function sizeChoice(store) {
-  const { run, settings, model } = store;
-  const own = { width: settings.width, height: settings.height };
-  const usual = model?.settings;
-  const same = usual?.width && usual.width === own.width && usual.height === own.height;
-  const current = store.ownSize ? "own" : own.width === null ? "shape" : same ? "model" : "own";
-  const shape = run && current === "shape" ? `, ${sizeText(frameOf(store))}` : "";
-  return {
-    current,
-    choices: [
-      ["shape", `As the picture${shape}`],
-      ...(usual?.width ? [["model", `As the model's, ${sizeText(usual)}`]] : []),
-      ["own", "My own"],
-    ],
-  };
-}
-
-function pickSize(store, value) {
-  store.ownSize = value === "own";
-  if (value === "shape") store.change(OWN_SHAPE);
-  else if (value === "own") store.change({ ...frameOf(store), buckets: null });
-  else {
-    const { width, height, buckets } = store.model.settings;
-    store.change({ width, height, buckets });
-  }
-}

@@ -1,21 +1,11 @@
-// All runs of this visitor: opened, kept, repeated, compared, deleted.
+// All runs of this visitor: opened, called something else, kept, repeated, compared, deleted.
 
 import { api } from "./api.js";
-import { h, Keyed, set, show, tell } from "./dom.js";
-import { button, iconButton } from "./fields.js";
+import { h, Keyed, show } from "./dom.js";
+import { button } from "./fields.js";
+import { runCard } from "./run_card.js";
 import { sideBySide } from "./side_by_side.js";
 import { chooseFile } from "./uploads.js";
-
-const STAGES = {
-  draft: "Begun",
-  queued: "Waiting",
-  keyframes: "Drawing",
-  film: "Filming",
-  done: "Finished",
-  cancelled: "Stopped",
-  failed: "Did not work",
-  interrupted: "Interrupted",
-};
 
 export function runsView(store) {
   const chosen = new Set();
@@ -76,99 +66,4 @@ async function repeatFile(store) {
     return;
   }
   if (await store.act(() => api.repeat(record))) store.go("picture");
-}
-
-function runCard(store, id, chosen, changed) {
-  let run = null;
-  const image = h("img", { alt: "", loading: "lazy", draggable: "false" });
-  const title = h("span.run-title");
-  const note = h("span.run-note");
-  const badge = h("span.badge");
-  const face = h(
-    "button.run-face",
-    { type: "button", onclick: () => openRun(store, run) },
-    h("span.run-picture", {}, image, badge),
-    title,
-    note,
-  );
-  const check = h("input", { type: "checkbox", "aria-label": "Choose to compare" });
-  check.addEventListener("change", () => {
-    // The third takes the place of the first.
-    if (check.checked) chosen.add(id);
-    else chosen.delete(id);
-    if (chosen.size > 2) chosen.delete([...chosen][0]);
-    changed();
-  });
-  const again = async () => {
-    const record = await store.act(() => api.record(id));
-    if (record && (await store.act(() => api.repeat(record)))) store.go("picture");
-  };
-  const keep = iconButton("pin", "Keep for good", async () => {
-    await store.act(async () => void (await api.keep(id, !run.kept)));
-    await store.list();
-  });
-  const repeat = iconButton("again", "Repeat with the same settings", again);
-  const remove = iconButton("trash", "Delete", async () => {
-    if (!confirm(`Delete “${run.name}” and all its files for good?`)) return;
-    await store.act(() => api.delete(id));
-    if (store.run?.id === id) store.close();
-    await store.list();
-  });
-  const element = h(
-    "li.run",
-    { "data-run": id },
-    face,
-    h(
-      "div.run-actions",
-      {},
-      h("label.check", { title: "Choose to compare" }, check),
-      h("span.spring"),
-      keep,
-      repeat,
-      remove,
-    ),
-  );
-  return {
-    element,
-    update(next) {
-      run = next;
-      set(image, { src: next.thumbnail });
-      tell(title, next.name || "A picture");
-      tell(
-        note,
-        [
-          when(next.created),
-          next.frames ? `${next.frames} frames` : next.keyframes ? `${next.keyframes} keyframes` : null,
-        ]
-          .filter(Boolean)
-          .join(", "),
-      );
-      tell(badge, STAGES[next.stage] ?? next.stage);
-      set(badge, { "data-stage": next.stage });
-      set(face, { "aria-label": `Open ${next.name || "a picture"}, ${STAGES[next.stage] ?? next.stage}` });
-      set(keep, { "aria-pressed": String(next.kept), title: next.kept ? "Kept for good" : "Keep for good" });
-      show(repeat, next.stage === "done" && next.frames > 0);
-      check.checked = chosen.has(id);
-    },
-  };
-}
-
-async function openRun(store, run) {
-  if (!(await store.open(run.id))) return;
-  const { status } = store;
-  store.go(
-    status.has_film || status.stage === "film" || status.frames
-      ? "film"
-      : status.keyframes.length || store.busy
-        ? "keyframes"
-        : "picture",
-  );
-}
-
-function when(seconds) {
-  const date = new Date(1000 * seconds);
-  const today = new Date().toDateString() === date.toDateString();
-  return today
-    ? `today ${date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`
-    : date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 }
