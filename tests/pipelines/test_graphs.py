@@ -112,3 +112,10 @@ def test_both_halves_of_guidance_are_one_recording() -> None:
     predict: Any = lambda sample: sample  # noqa: E731
     predict.repeats_rows = True
     assert graphs.GraphedCalls(predict, Recorder()).repeats_rows
+
+
+def test_predictions_are_not_written_over() -> None:
+    """Multistep samplers keep them over the steps."""
+    calls = graphs.GraphedCalls(lambda x: 2 * x, Recorder())
+    kept = [calls(x=torch.tensor(value)) for value in (1.0, 2.0, 3.0, 4.0)]
+    assert [prediction.item() for prediction in kept] == [2, 4, 6, 8]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from paintsundo.models import fused
+from paintsundo.models import fused, sdpa_choice
 from paintsundo.models.attention_window import AttentionWindow, extend_window
 from paintsundo.models.context_keys import ContextKeys, Projected
 
@@ -65,8 +65,7 @@ def attend(
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if backend == "sliced":
         return _sliced(q, k, v, causal).transpose(1, 2).flatten(2)
-    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return out.transpose(1, 2).flatten(2)
+    return sdpa_choice.attention(q, k, v, causal).transpose(1, 2).flatten(2)
 
 
 def _worth_packing(q: torch.Tensor, k: torch.Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch import nn
 
 from paintsundo.models import SingleFrameUNet, set_attention_backend, use_channels_last
 from paintsundo.models.fused import set_fused
+from paintsundo.models.sdpa_choice import choose_attention
 from paintsundo.pipelines.compile_choice import choose_compile
 from paintsundo.pipelines.options import RuntimeOptions
 
@@ -45,6 +46,7 @@ def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.d
     set_fused(network, fused)
     if device.type == "cuda" and runtime.tuned:
         torch.backends.cudnn.benchmark = True
+        choose_attention(True)
     if compiled:
         from paintsundo.models.compilation import compile_in_place  # seconds to import
 
