@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -66,10 +67,18 @@ def test_they_come_closer_and_change_nothing(
         errors = [float(np.abs(picture.astype(int) - final).mean()) for picture in row]
         assert row[0].shape == final.shape
         assert errors[-1] < 0.6 * errors[0] or errors[-1] < 6, errors
-        # Colours alone are a blurred picture; the decoder's last one is all but the keyframe.
-        assert errors[-1] < (4 if way == "decoded" else 30), errors
+        # The decoder's last one is all but the keyframe; colours alone are it blurred, and not quite its colours.
+        assert errors[-1] < (4 if way == "decoded" else blurring(final) + 8), errors
     assert "step" not in vars(pipe.keyframe_scheduler)
     assert own is not None
+
+
+def blurring(picture: np.ndarray) -> float:
+    """How far a picture is from itself at an eighth of its size."""
+    height, width = picture.shape[:2]
+    small = cv2.resize(picture, (width // 8, height // 8), interpolation=cv2.INTER_AREA)
+    blurred = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return float(np.abs(blurred.astype(int) - picture).mean())
 
 
 def _stage() -> Any:

@@ -147,6 +147,32 @@ def test_a_reload_finds_the_run_where_it_is(anna: TestClient) -> None:
     assert until(reloaded, run, "done")["frames"] == FRAMES
 
 
+def test_a_run_is_called_what_was_typed(anna: TestClient) -> None:
+    url = f"{API}/runs/{made(anna)['id']}"
+    for typed, name in (
+        ("<b>day</b> / night", "<b>day</b> / night"),
+        ("\u202etwo\nlines ", "twolines"),
+        ("", "drawing.png"),
+    ):
+        assert anna.post(f"{url}/name", json={"name": typed}).json()["name"] == name
+    told(anna.post(f"{url}/name", json={"name": "x" * 201}), 422)
+
+
+def test_sizes_are_told_and_the_film_has_the_keyframes_shape(anna: TestClient) -> None:
+    models = {model["name"]: model for model in anna.get(f"{API}/about").json()["models"]}
+    assert all(model["film_multiple"] % model["size_multiple"] == 0 for model in models.values())
+    run = made(anna, width=48, height=32)
+    url = f"{API}/runs/{run['id']}"
+    assert (run["status"]["size"], run["status"]["film_size"]) == ([48, 32], [32, 32])
+    anna.post(f"{url}/keyframes", json={})
+    until(anna, run, "draft")
+    # What is set after keyframes were made is for the next ones.
+    other = anna.patch(url, json={"width": 32, "height": 64, "buckets": [[32, 64], [64, 32]]}).json()["status"]
+    assert (other["size"], other["film_size"]) == ([48, 32], [64, 32])
+    told(anna.patch(url, json={"buckets": [[33, 32]]}), 400)
+    told(anna.patch(url, json={"buckets": [[4096, 4096]]}), 400)
+
+
 def test_two_visitors_do_not_see_each_other(anna: TestClient) -> None:
     run = made(anna)
     url = f"{API}/runs/{run['id']}"

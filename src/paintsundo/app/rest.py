@@ -16,7 +16,7 @@ from paintsundo.app.as_json import run_json, status_json, summary_json
 from paintsundo.app.faults import NotThere
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.studio import ExportKind, Studio
-from paintsundo.app.uploads import display_name
+from paintsundo.app.uploads import display_name, display_text
 from paintsundo.errors import UserError
 
 _MEDIA = {
@@ -191,7 +191,7 @@ def api(studio: Studio) -> APIRouter:
 
     @router.post("/runs/{run_id}/name", summary="Call a run something else")
     def rename(user: User, run_id: str, given: Title) -> dict[str, Any]:
-        studio.rename(user, run_id, display_name(given.name))
+        studio.rename(user, run_id, display_text(given.name))
         return run_of(user, run_id)
 
     @router.post("/runs/{run_id}/keep", summary="Never clean a run away")

@@ -99,7 +99,12 @@ def _as_png(image: Image.Image) -> bytes:
 
 def display_name(name: str, otherwise: str = "picture") -> str:
     """What to call an upload: the last part of its name, printable, short. For showing, never for a path."""
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    return display_text(re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1], otherwise)
+
+
+def display_text(text: str, otherwise: str = "") -> str:
+    """A name that somebody typed: printable, short, in one line."""
     # Marks that turn the direction of writing make one name look like another.
-    kept = "".join(letter for letter in last if letter.isprintable() and unicodedata.category(letter) != "Cf")
+    letters = unicodedata.normalize("NFC", text)
+    kept = "".join(letter for letter in letters if letter.isprintable() and unicodedata.category(letter) != "Cf")
     return kept.strip(". ")[:NAME_LENGTH].strip() or otherwise

@@ -64,7 +64,7 @@ export function keyframeSize(store) {
         ["own", "My own"],
       ]);
       show(own.element, current === "own");
-      own.update(settings);
+      own.update(run ? frameOf(store) : settings);
     },
   };
 }
