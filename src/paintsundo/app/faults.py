@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from paintsundo.errors import UserError
 
 
@@ -13,13 +15,15 @@ class Crowded(UserError):
     """It would be possible later."""
 
 
+# Of a file on the server, visitors are told its name alone.
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)+")
 INSIDE = "Something went wrong inside the server; its log says what."
 
 
 def sentence(error: BaseException) -> str:
     """A sentence for people, beginning with a capital, without paths of the server."""
     if isinstance(error, UserError):
-        return as_sentence(str(error))
+        return as_sentence(_FOLDERS.sub("", str(error)))
     if isinstance(error, MemoryError) or _out_of_memory(error):
         return "There was not enough memory: choose a smaller size, fewer keyframes, or low memory."
     if isinstance(error, FloatingPointError):

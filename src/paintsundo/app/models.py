@@ -111,7 +111,7 @@ class Models:
         if self.options.choices.download and all(_is_hub_id(source) for _, source in lacking):
             what = ", ".join(dict.fromkeys(source for _, source in lacking))
             return ModelChoice(name, label, available=True, message=f"{what} will be fetched from the hub at first use")
-        what = ", ".join(f"{kind.replace('_', '-')} model {source}" for kind, source in lacking)
+        what = ", ".join(f"{kind.replace('_', '-')} model {_shown(source)}" for kind, source in lacking)
         return ModelChoice(name, label, available=False, message=f"not on this machine: {what}")
 
     def lacking(self, options: InferOptions) -> list[tuple[str, str]]:
@@ -129,7 +129,7 @@ class Models:
         elif not (self.options.choices.download and all(_is_hub_id(source) for _, source in lacking)):
             kind, source = lacking[0]
             raise UserError(
-                f"the {kind.replace('_', '-')} model {source} is not on this machine: choose another model, "
+                f"the {kind.replace('_', '-')} model {_shown(source)} is not on this machine: choose another model, "
                 "or fetch it first"
             )
 
@@ -274,25 +274,30 @@ def _group(name: str) -> InferOptions:
 def _is_here(source: str, kind: str) -> bool:
     if source == "bundled" or Path(source).exists():
         try:
-            resolve(source, kind)
+            return _has_weights(resolve(source, kind), kind)
         except UserError:
             return False
-        return True
     if not _is_hub_id(source):
         return False
     from huggingface_hub import try_to_load_from_cache
 
     found = [try_to_load_from_cache(source, name) for name in REQUIRED_FILES[kind]]
-    return all(isinstance(file, str) for file in found) and _has_weights(str(found[0]), kind)
+    if not all(isinstance(file, str) for file in found):
+        return False
+    return _has_weights(Path(str(found[0])).parents[REQUIRED_FILES[kind][0].count("/")], kind)
 
 
-def _has_weights(file: str, kind: str) -> bool:
-    # An interrupted download leaves the small files of a checkpoint without its weights.
-    folder = Path(file).parents[REQUIRED_FILES[kind][0].count("/")]
+def _has_weights(folder: Path, kind: str) -> bool:
+    # An interrupted download or copy leaves the small files of a checkpoint without its weights.
     if missing_files(folder, kind):
         return False
     networks = {Path(name).parent for name in REQUIRED_FILES[kind] if name.endswith("/config.json")}
     return all(any((folder / network).glob("*.safetensors")) for network in networks)
+
+
+def _shown(source: str) -> str:
+    """A source for visitors: of a folder on the server its name alone."""
+    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _is_hub_id(source: str) -> bool:
