@@ -1,5 +1,7 @@
 """The temporal VAE: what each frame depends on, training through it, memory, sizes."""
 
+import copy
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -219,6 +221,17 @@ def test_kept_states_lie_as_the_frames_do() -> None:
         assert state.is_contiguous(memory_format=torch.channels_last_3d)
         torch.testing.assert_close(state, expected)
         assert expected.is_contiguous()
+
+
+@torch.no_grad()
+def test_the_decoder_alone_may_be_of_another_type(vae) -> None:
+    clip = frames()
+    mixed = copy.deepcopy(vae)
+    mixed.decoder.to(torch.bfloat16)
+    decoded = mixed.decode(*mixed.encode(clip))
+    assert decoded.dtype == torch.bfloat16
+    expected = vae(clip)
+    assert (decoded - expected).norm() < 0.05 * expected.norm()
 
 
 def test_decode_group_decodes_frames_between_the_ends_as_clips_of_their_own() -> None:

@@ -106,18 +106,29 @@ def load_single_frame(
 
 
 def load_multi_frame(
-    source: Source = "bundled", dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    source: Source = "bundled",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    large_dtype: torch.dtype | None = None,
 ) -> MultiFrameComponents:
-    """Load the multi-frame model; arguments and errors as `load_single_frame`."""
+    """Load the multi-frame model.
+
+    Args:
+        large_dtype: of the UNet and the decoder, which take nearly all of the time, where it is to differ.
+
+    Others, and errors, as `load_single_frame`.
+    """
     folder = resolve(source, "multi_frame")
+    large_dtype = large_dtype or dtype
     components = MultiFrameComponents(
-        unet=UNet3DModel.from_pretrained(folder / "unet", torch_dtype=dtype),
+        unet=UNet3DModel.from_pretrained(folder / "unet", torch_dtype=large_dtype),
         vae=VideoAutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype),
         text_encoder=load_text_encoder(folder / "text_encoder", dtype),
         tokenizer=load_tokenizer(folder / "tokenizer"),
         image_encoder=ClipVisionEncoder.from_pretrained(folder / "image_encoder", torch_dtype=dtype),
         image_projection=ImageProjection.from_pretrained(folder / "image_projection", torch_dtype=dtype),
     )
+    components.vae.decoder.to(large_dtype)
     return components.to(device)
 
 
