@@ -194,7 +194,7 @@ def start_decoding(
         what waits for the clips: uint8 (B, T, H, W, 3), from the finished keyframe to the blank one. A GPU works
         meanwhile.
     """
-    dtype = parts.vae.dtype
+    dtype = parts.vae.decoder.conv_in.weight.dtype
     hidden = [
         torch.cat([stack_ends(state[pair : pair + 1], state[pair + 1 : pair + 2]) for pair in pairs])
         for state in conditions.hidden
