@@ -54,7 +54,7 @@ def choose_dtype(name: str, device: torch.device, on_processors: str = "float32"
 @functools.cache
 def computes_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 (x86 alone has been measured)."""
-    found = getattr(torch.cpu, "get_capabilities", dict)()
+    found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
