@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -23,6 +24,7 @@ EVERY = 0.8  # seconds between two previews of one keyframe, at least
 _SHARE = 0.2  # of the time that decoding previews may take
 _RIDGE = 1e-3
 _PATCH = 32  # pixels
+_CELL = 2  # pixels on a side that one latent is told as
 
 
 class EstimateTap:
@@ -59,21 +61,23 @@ class EstimateTap:
 
 
 class LatentColours:
-    """A linear map from an autoencoder's latents to colours: no decoder, an eighth of the size, and at once."""
+    """A linear map from an autoencoder's latents to colours: no decoder, a quarter of the size, and at once."""
 
     def __init__(self, weights: np.ndarray) -> None:
         self._weights = weights
 
     @classmethod
     def fitted(cls, vae: Any, picture: np.ndarray, device: torch.device) -> LatentColours:
-        """Fit it, by least squares, on a picture uint8 (H, W, 3) and on patches of all colours."""
+        """Fit it, by least squares, on a picture uint8 (H, W, 3), on patches of all colours, and on white."""
         rows, targets = [], []
         with torch.no_grad():
-            for pixels in (picture, _patches(*picture.shape[:2])):
+            for pixels in (picture, _patches(*picture.shape[:2]), np.full_like(picture, 255)):
                 latent = encode_picture(vae, pixels, device)[0].float().cpu().numpy()
-                small = cv2.resize(pixels, latent.shape[:0:-1], interpolation=cv2.INTER_AREA)
+                height, width = latent.shape[1:]
+                small = cv2.resize(pixels, (_CELL * width, _CELL * height), interpolation=cv2.INTER_AREA)
                 rows.append(latent.reshape(len(latent), -1).T)
-                targets.append(small.reshape(-1, 3).astype(np.float64))
+                cells = rearrange(small, "(h y) (w x) c -> (h w) (y x c)", y=_CELL, x=_CELL)
+                targets.append(cells.astype(np.float64))
         x = np.concatenate(rows)
         x = np.concatenate([x, np.ones((len(x), 1))], axis=1).astype(np.float64)
         gram = x.T @ x
@@ -84,8 +88,12 @@ class LatentColours:
         """Latents (B, C, h, w) → B pictures uint8 (height, width, 3)."""
         values = latents.detach().float().cpu().numpy().astype(np.float64)
         flat = values.transpose(0, 2, 3, 1) @ self._weights[:-1] + self._weights[-1]
-        small = np.nan_to_num(flat).clip(0, 255).astype(np.uint8)
-        return [cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC) for picture in small]
+        cells = np.nan_to_num(flat).clip(0, 255).astype(np.uint8)
+        small = rearrange(cells, "b h w (y x c) -> b (h y) (w x) c", y=_CELL, x=_CELL)
+        return [
+            cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+            for picture in np.ascontiguousarray(small)
+        ]
 
 
 def _patches(height: int, width: int) -> np.ndarray:
