@@ -118,6 +118,7 @@ function nameField(store, id, left) {
   input.addEventListener("blur", () => close(true));
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault(); // else Enter would press the button that is given the keyboard
     close(event.key === "Enter");
     left();
   });
