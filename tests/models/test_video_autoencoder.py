@@ -248,3 +248,28 @@ def test_decode_group_decodes_frames_between_the_ends_as_clips_of_their_own() ->
             expected = whole.decode(latents[:, :, members], hidden)
             torch.testing.assert_close(out[:, :, members[1:-1]], expected[:, :, 1:-1])
         torch.testing.assert_close(grouped.decode(latents[:, :, :4], hidden), whole.decode(latents[:, :, :4], hidden))
+
+
+def test_sliding_groups_give_every_frame_the_mean_over_all_places() -> None:
+    torch.manual_seed(0)
+    small = {"ch": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "norm_num_groups": 4, "combiner_levels": (1,)}
+    head = {"combiner_heads": 2, "combiner_head_dim": 4}
+    whole = VideoAutoencoderKL(**small, **head).eval()
+    sliding = VideoAutoencoderKL(**small, **head, decode_group=2, decode_sliding=True).eval()
+    sliding.load_state_dict(whole.state_dict())
+    with torch.no_grad():
+        latents, hidden = whole.encode(torch.rand(1, 3, 6, 16, 16) * 2 - 1)
+        out = sliding.decode(latents, hidden)
+        assert out.shape == (1, 3, 6, 16, 16)
+        for frame in range(1, 5):
+            before, after = max(frame - 1, 1), min(frame + 1, 4)
+            first = whole.decode(latents[:, :, [0, frame, after, 5]], hidden)[:, :, 1]
+            second = whole.decode(latents[:, :, [0, before, frame, 5]], hidden)[:, :, 2]
+            torch.testing.assert_close(out[:, :, frame], (first + second) / 2)
+        still = latents[:, :, [0, 2, 2, 2, 2, 5]]  # frames that are alike come out alike, whatever their places
+        out = sliding.decode(still, hidden)
+        for frame in range(2, 5):
+            torch.testing.assert_close(out[:, :, frame], out[:, :, 1])
+        grouped = VideoAutoencoderKL(**small, **head, decode_group=2).eval()
+        grouped.load_state_dict(whole.state_dict())
+        assert (grouped.decode(still, hidden)[:, :, 1] - grouped.decode(still, hidden)[:, :, 2]).abs().max() > 1e-4

@@ -40,6 +40,8 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         scale_factor: latents are the encoder's mode times this (optional).
         decode_group: frames between the ends that are decoded at a time, as a clip of their own with both ends around
             them; 0, as published, decodes the whole clip at once (optional). For decoders trained on short clips.
+        decode_sliding: decode every frame at each place of a group and take the mean (optional), in `decode_group`
+            times the time: what a place does to colours then does not alternate from frame to frame.
 
     Raises:
         UserError: a value that this network does not compute, or groups that do not divide the channels.
@@ -55,6 +57,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         "combiner_head_dim": 64,
         "scale_factor": 0.18215,
         "decode_group": 0,
+        "decode_sliding": False,
     }
     _repeated_blocks: ClassVar[list[str]] = ["ResnetBlock", "VideoResnetBlock"]
     _no_split_modules: ClassVar[list[str]] = [
@@ -84,6 +87,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         combiner_head_dim: int = 64,
         scale_factor: float = 0.18215,
         decode_group: int = 0,
+        decode_sliding: bool = False,
     ) -> None:
         super().__init__()
         if not double_z or len(attn_resolutions):
@@ -196,13 +200,27 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
 
     def _decode_groups(self, latents: torch.Tensor, hidden: Sequence[torch.Tensor], group: int) -> torch.Tensor:
         """`decode`, some frames between the ends at a time; the ends are those of the first group."""
-        first, last = latents[:, :, :1], latents[:, :, -1:]
-        inner = [
-            self.decode(torch.cat([first, piece, last], dim=2), hidden)
-            for piece in latents[:, :, 1:-1].split(group, dim=2)
-        ]
-        between = [clip[:, :, 1:-1] for clip in inner]
-        return torch.cat([inner[0][:, :, :1], *between, inner[0][:, :, -1:]], dim=2)
+        first, inner, last = latents[:, :, :1], latents[:, :, 1:-1], latents[:, :, -1:]
+
+        def around(piece: torch.Tensor) -> torch.Tensor:
+            return self.decode(torch.cat([first, piece, last], dim=2), hidden)
+
+        if not self.config["decode_sliding"]:
+            clips = [around(piece) for piece in inner.split(group, dim=2)]
+            between = [clip[:, :, 1:-1] for clip in clips]
+            return torch.cat([clips[0][:, :, :1], *between, clips[0][:, :, -1:]], dim=2)
+        count = inner.shape[2]
+        padded = torch.cat([inner[:, :, :1]] * (group - 1) + [inner] + [inner[:, :, -1:]] * (group - 1), dim=2)
+        ends, total = None, None
+        for start in range(count + group - 1):
+            clip = around(padded[:, :, start : start + group])
+            if ends is None or total is None:
+                ends, total = clip, clip.new_zeros(*clip.shape[:2], padded.shape[2], *clip.shape[3:])
+            total[:, :, start : start + group] += clip[:, :, 1:-1]
+        assert ends is not None
+        assert total is not None
+        between = [total[:, :, group - 1 : group - 1 + count] / group]
+        return torch.cat([ends[:, :, :1], *between, ends[:, :, -1:]], dim=2)
 
     def forward(
         self, frames: torch.Tensor, sample_posterior: bool = False, generator: torch.Generator | None = None
