@@ -188,7 +188,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         if len(hidden) != len(self.decoder.attn_refinement):
             raise ValueError(f"{len(hidden)} kept states for {len(self.decoder.attn_refinement)} merges")
         dtype = self.decoder.conv_in.weight.dtype
-        if dtype != self.dtype:  # the decoder alone may be of another type
+        if dtype != self.encoder.conv_in.weight.dtype:  # the decoder alone may be of another type
             latents, hidden = latents.to(dtype), [state.to(dtype) for state in hidden]
         group = self.config["decode_group"]
         if group and latents.shape[2] > group + 2:
