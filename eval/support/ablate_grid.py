@@ -274,11 +274,11 @@ def _axis(place: str, axis: str, given: Any) -> dict[str, dict[str, Any]]:
 def _films(place: str, layers: Sequence[Mapping[str, Any]], shared: Sequence[str], options: GridOptions) -> Films:
     chosen: dict[str, Any] = {"parts": PARTS, "prompts": "tagger", "size": None, "clips": None}
     infer = list(shared)
-    for layer in layers:
+    for number, layer in enumerate(layers):
         infer += layer.get("infer") or []
         chosen |= {key: layer[key] for key in chosen if layer.get(key) is not None}
-    if options.size is not None and chosen["size"] is None:
-        chosen["size"] = options.size
+        if number == 0 and options.size is not None:  # before the table's, but not before that of a row
+            chosen["size"] = options.size
     size = chosen["size"]
     if size is not None:
         if len(size) != 2:

@@ -92,6 +92,16 @@ def test_a_row_s_cells_depend_on_what_changes_them_alone():
     assert len(read("windows", "rows=[windows/roll/none]", "seeds=[5]").grid.rows[0].cells) == 1
 
 
+def test_a_size_goes_before_that_of_a_table_but_not_of_a_row():
+    def size(grid, row, *arguments):
+        (found,) = read(grid, f"rows=[{row}]", *arguments).grid.rows
+        return found.cells[0].films.size
+
+    assert size("windows", "windows/roll/none") == (128, 128)
+    assert size("windows", "windows/roll/none", "size=[64,96]") == (64, 96)
+    assert size("choices", "positions/rotary/wide", "size=[64,96]") == (96, 224)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -125,10 +135,12 @@ def test_estimates_follow_what_was_measured(tmp_path):
     cost = {"start": 10, "training_step": {"single_frame": 1.0, "multi_frame": 0.1}, "film": 1.0, "network_pass": 0.0}
     jobs = grid.jobs(set(), 4)
     before = Costs(cost, 12, tmp_path)
-    assert before.job(jobs[0]) == pytest.approx(10 + 150 + 4 * 12)
+    steps = 800
+    assert f"max_steps={steps}" in jobs[0].training.overrides
+    assert before.job(jobs[0]) == pytest.approx(10 + 0.1 * steps + 4 * 12)
     (tmp_path / "trainings").mkdir()
     record = {"settings": {"stage": "multi_frame"}, "steps": 100, "seconds": 30}
     (tmp_path / "trainings" / "a.json").write_text(json.dumps(record))
-    assert Costs(cost, 12, tmp_path).job(jobs[0]) == pytest.approx(10 + 450 + 4 * 12)
+    assert Costs(cost, 12, tmp_path).job(jobs[0]) == pytest.approx(10 + 0.3 * steps + 4 * 12)
     text = plan_text(jobs, before, 5)
-    assert "15 jobs, 60 cells: about 52 minutes of jobs, 10 on 5 at once" in text
+    assert "15 jobs, 60 cells: about 34 minutes of jobs, 7 on 5 at once" in text
