@@ -117,7 +117,7 @@ def between(final: Path, states: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     ("steps", "loss", "margin"),
-    [pytest.param(45, 0.5, 1.0, id="a little"), pytest.param(250, 0.25, 2.5, id="well", marks=pytest.mark.slow)],
+    [pytest.param(60, 0.5, 1.0, id="a little"), pytest.param(250, 0.25, 2.5, id="well", marks=pytest.mark.slow)],
 )
 def test_multi_frame_model(data: Path, tmp_path: Path, steps: int, loss: float, margin: float) -> None:
     learnt("multi_frame", data, tmp_path, steps, *MULTI, "batch_size=8")
