@@ -1,5 +1,8 @@
 """Films and pictures on disk: read back with the libraries that others use."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +32,39 @@ def frames(tmp_path: Path) -> list[Path]:
 def decoded(file: Path) -> np.ndarray:
     with av.open(str(file)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+ENCODES = """
+import sys
+from pathlib import Path
+import numpy as np
+from paintsundo.pipelines.provenance import Provenance
+from paintsundo.pipelines.writers import write_mp4, write_png
+provenance = Provenance({}, {})
+for seed, side in ((0, 40), (0, 96), (1, 32), (1, 48), (2, 96)):
+    folder = Path(sys.argv[1]) / f"{seed}-{side}"
+    folder.mkdir()
+    drawn = np.random.default_rng(seed)
+    pixels = np.full((side, side, 3), 255, np.uint8)
+    for index in range(45):
+        top, left = drawn.integers(0, side - 6), drawn.integers(0, side - 6)
+        pixels[top : top + 6, left : left + 6] = drawn.integers(0, 255, 3)
+        grain = drawn.integers(0, 2, pixels.shape) if index % 2 else 0
+        write_png(folder / f"{index:05d}.png", (pixels + grain).clip(0, 255).astype(np.uint8), provenance)
+    write_mp4(folder / "film.mp4", sorted(folder.glob("*.png")), 15, provenance)
+"""
+
+
+def test_mp4_does_not_depend_on_what_memory_held(tmp_path: Path) -> None:
+    """glibc fills fresh memory with the given byte, so that what is read without being written shows."""
+    films = []
+    for byte in ("0", "85", "255"):
+        (tmp_path / byte).mkdir()
+        environment = os.environ | {"MALLOC_PERTURB_": byte}
+        subprocess.run([sys.executable, "-c", ENCODES, tmp_path / byte], env=environment, check=True)
+        films.append({file.parent.name: file.read_bytes() for file in (tmp_path / byte).glob("*/film.mp4")})
+    assert len(films[0]) == 5
+    assert films[0] == films[1] == films[2]
 
 
 def test_png_is_lossless_and_labelled(frames: list[Path]) -> None:
