@@ -68,7 +68,7 @@ def test_the_film_is_scrubbed_played_undone_and_redone(finished: Any) -> None:
     scrub.fill("0")
     expect(where).to_have_text(re.compile("Step 9[0-9][0-9]"))  # the stroke after the blank canvas
     sample = "() => [...document.querySelector('#pu-player canvas').getContext('2d').getImageData(20, 20, 1, 1).data]"
-    finished.page.wait_for_function(f"Math.min(...({sample})()) > 240")  # a frame is drawn when it has come
+    finished.until(f"Math.min(...({sample})()) > 240")  # a frame is drawn when it has come
     blank = finished.page.evaluate(sample)
     # Forward to the end, at the highest speed.
     finished.at("#pu-player-speed").select_option(index=finished.at("#pu-player-speed option").count() - 1)
@@ -80,7 +80,7 @@ def test_the_film_is_scrubbed_played_undone_and_redone(finished: Any) -> None:
     finished.at("#pu-player-direction label", has_text="Undo").click()
     finished.at("#pu-player-play").click()
     expect(scrub).to_have_value("0")
-    finished.page.wait_for_function(f"blank => ({sample})().join() == blank.join()", arg=blank)
+    finished.until(f"blank => ({sample})().join() == blank.join()", blank)
     # By keyboard.
     scrub.focus()
     finished.page.keyboard.press("ArrowRight")
@@ -92,6 +92,26 @@ def test_the_film_is_scrubbed_played_undone_and_redone(finished: Any) -> None:
     finished.at("#pu-curves svg").click(position={"x": box["width"] - 2, "y": box["height"] / 2})
     expect(where).to_have_text("Step 0")
     expect(finished.at("#pu-curves .legend .progress b")).to_have_text("100 %")
+
+
+def test_a_frame_that_did_not_come_is_asked_for_again(visitor: Any, drawing: Path) -> None:
+    visitor.upload(drawing)
+    visitor.draw()
+    broken: list[str] = []
+
+    def refuse_twice(route: Any) -> None:
+        if len(broken) < 2:
+            broken.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    visitor.page.route(re.compile(r"/frames/0\b"), refuse_twice)
+    visitor.film()
+    visitor.at("#pu-player-scrub").fill("0")
+    sample = "() => [...document.querySelector('#pu-player canvas').getContext('2d').getImageData(20, 20, 1, 1).data]"
+    visitor.until(f"Math.min(...({sample})()) > 240")  # the blank canvas
+    assert len(broken) == 2
 
 
 def test_two_states_are_compared_with_a_slider(finished: Any) -> None:
@@ -208,7 +228,7 @@ def test_words_are_edited_as_chips(visitor: Any, drawing: Path) -> None:
     visitor.page.keyboard.press("Enter")
     visitor.at("#pu-tags .chip-cross").first.click()
     expect(chips).to_have_count(count + 1)
-    visitor.page.wait_for_function(
+    visitor.until(
         "async () => (await (await fetch(`/api/v1/runs/${location.hash.slice(1).split('/')[0]}`)).json())"
         ".settings.prompt?.endsWith('a boat, the harbour')"
     )

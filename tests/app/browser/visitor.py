@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,16 @@ class Visitor:
         """picture, keyframes, film or runs."""
         self.at(f"#pu-tab-{tab}").click()
         expect(self.at(f"#pu-room[data-view={tab}]")).to_be_attached()
+
+    def until(self, expression: str, argument: Any = None) -> None:
+        """Wait until a script's expression, or function of the argument, holds.
+
+        Playwright's `wait_for_function` asks again by `eval`, which the page's Content-Security-Policy forbids.
+        """
+        deadline = time.monotonic() + WAIT / 1000
+        while not self.page.evaluate(expression, argument):
+            assert time.monotonic() < deadline, f"never came true: {expression}"
+            self.page.wait_for_timeout(50)
 
     def run_id(self) -> str:
         return str(self.page.evaluate("location.hash")).lstrip("#").split("/")[0]

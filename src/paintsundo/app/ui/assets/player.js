@@ -7,6 +7,8 @@ import { icon } from "./icons.js";
 
 const AHEAD = 24;
 const KEPT = 400;
+const RETRY = 500; // milliseconds
+const PATIENCE = 10;
 
 /** `looked(frame)` is called when the frame in sight changes, `hold(frame)` where one is kept to be compared. */
 export function player({ id, looked = () => {}, hold = null }) {
@@ -58,6 +60,7 @@ export function player({ id, looked = () => {}, hold = null }) {
   const element = h("div.player", { id, tabindex: "-1" }, screen, ...bars);
 
   const images = new Map();
+  const missed = new Map(); // address → how often it did not come
   let film = null; // { key, fps, total, available(index), url(index), steps, places }
   let shown = -1;
   let ticking = 0;
@@ -71,9 +74,21 @@ export function player({ id, looked = () => {}, hold = null }) {
       entry.picture.decoding = "async";
       entry.picture.addEventListener("load", () => {
         entry.ready = true;
+        missed.delete(url);
         if (film) draw();
       });
-      entry.picture.addEventListener("error", () => images.delete(url));
+      // A frame that did not come is asked for again, later each time, as long as somebody looks at it.
+      entry.picture.addEventListener("error", () => {
+        const misses = (missed.get(url) ?? 0) + 1;
+        missed.set(url, misses);
+        setTimeout(
+          () => {
+            images.delete(url);
+            if (film?.available(clock.frame) && film.url(clock.frame) === url) draw();
+          },
+          RETRY * Math.min(misses, PATIENCE),
+        );
+      });
       entry.picture.src = url;
       images.set(url, entry);
       if (images.size > KEPT) images.delete(images.keys().next().value);
@@ -207,6 +222,7 @@ export function player({ id, looked = () => {}, hold = null }) {
       for (const bar of bars) show(bar, next.total > 0);
       if (other) {
         images.clear();
+        missed.clear();
         clock.pause();
         clock.seek(0);
         shown = -1;
