@@ -92,6 +92,7 @@ class TwoProductGEGLU(GEGLU):
         layer = self.proj
         # Adapters, hooks and weights that are gathered layer by layer need the layer itself to be called.
         plain = type(layer) is nn.Linear and layer.weight.dim() == 2 and not layer._forward_pre_hooks
+        plain = plain and "forward" not in vars(layer)
         compiling = torch.compiler.is_compiling()
         inferring = self.fused and not compiling and not torch.is_grad_enabled()
         if inferring and fused.has_kernels(hidden_states) and not torch.is_autocast_enabled(hidden_states.device.type):

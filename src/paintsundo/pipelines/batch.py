@@ -170,6 +170,8 @@ def _numbered(file: Path) -> list[str]:
 def stage_settings(options: InferOptions, picture_hashes: list[str], models: ModelSet) -> Settings:
     """Stage → all that decides its result."""
     runtime = {name: getattr(options.runtime, name) for name in ("device", "dtype", "seed_device")}
+    if options.runtime.weights != "full":
+        runtime["weights"] = options.runtime.weights
     lora = {"lora": models.hash_of("lora"), "lora_scale": options.models.lora_scale}
     keyframes = dataclasses.asdict(options.keyframes)
     keyframes["operation_steps"] = options.keyframes.steps()

@@ -11,9 +11,11 @@ from torch import nn
 
 from paintsundo.models.chunking import set_feed_forward_chunks
 from paintsundo.models.fused import kernels_installed
+from paintsundo.models.weight_storage import cast_like
 from paintsundo.pipelines.memory_trace import activation_bytes
 
 Size = tuple[int, int]
+_HOOKS = ("_diffusers_hook", "forward")  # attributes of single modules, beside their class's method
 
 
 class MemoryNeeds:
@@ -100,16 +102,26 @@ class MemoryNeeds:
 
 
 def shape_twin(network: nn.Module) -> nn.Module:
-    """A copy of a network on the meta device: all its modules, and tensors without values."""
+    """A copy of a network on the meta device: all its modules, and tensors without values.
+
+    Weights that are cast when they are used are so in the copy; it is not streamed.
+    """
     shapes: dict[int, Any] = {}
     for module in network.modules():
+        # Copied, diffusers' hooks would go on calling the network itself.
+        shapes |= {id(vars(module)[hook]): None for hook in _HOOKS if hook in vars(module)}
         tensors = (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
         for tensor in tensors:
             if isinstance(tensor, nn.Parameter):
-                shapes[id(tensor)] = nn.Parameter(tensor.detach().to("meta"), requires_grad=False)
+                shapes[id(tensor)] = nn.Parameter(torch.empty_like(tensor, device="meta"), requires_grad=False)
             elif isinstance(tensor, torch.Tensor):
-                shapes[id(tensor)] = tensor.detach().to("meta")
-    return copy.deepcopy(network, shapes)
+                shapes[id(tensor)] = torch.empty_like(tensor, device="meta")
+    twin = copy.deepcopy(network, shapes)
+    for module, own in zip(twin.modules(), network.modules(), strict=True):
+        for hook in _HOOKS:
+            vars(module).pop(hook, None)
+        cast_like(module, own)
+    return twin
 
 
 def _zeros(network: Any, *shape: int) -> torch.Tensor:

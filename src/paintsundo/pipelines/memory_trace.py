@@ -58,9 +58,13 @@ class _Trace(TorchDispatchMode):
     def __init__(self, networks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.live = self.peak = 0
-        weights = (tensor for network in networks for tensor in (*network.parameters(), *network.buffers()))
-        # Views of weights are results of operations as well; their storages are known before.
-        self.known: dict[int, object] = {tensor.untyped_storage()._cdata: None for tensor in weights}
+        self.known: dict[int, object] = {}
+        # Views of weights are results of operations as well; their storages are known before. Weights that are cast
+        # while a layer works give up their own storage for so long.
+        for network in networks:
+            for tensor in (*network.parameters(), *network.buffers()):
+                self._add(tensor.untyped_storage())
+        self.live = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))

@@ -126,7 +126,7 @@ class VideoOptions:
 
 @dataclass
 class RuntimeOptions:
-    """Where and how to compute; none of it changes the film by more than rounding, but `seed_device`."""
+    """Where and how to compute; of it `seed_device` and `weights` alone change the film by more than rounding."""
 
     device: str = "auto"
     devices: list[str] = field(default_factory=list)
@@ -138,6 +138,7 @@ class RuntimeOptions:
     tuned: bool = False
     graphs: bool = False
     memory: str = "auto"
+    weights: str = "full"
     guidance: str = "auto"
     decode_batch: int = 1
     seed_device: str = "auto"
@@ -145,6 +146,17 @@ class RuntimeOptions:
 
     def __post_init__(self) -> None:
         self.compile = compile_option(self.compile)
+
+    def check_weights(self) -> None:
+        """Raise UserError where `weights` cannot be, or not beside other options."""
+        _one_of("runtime.weights", self.weights, ("full", "float8"))
+        others = [f"runtime.compile={self.compile}"] if self.compile in ("regional", "full") else []
+        others += ["runtime.graphs=true"] if self.graphs else []
+        if self.weights == "float8" and others:
+            raise UserError(
+                f"runtime.weights=float8 does not go with {' and '.join(others)}: "
+                "weights that are cast lie at another place each time"
+            )
 
 
 @dataclass
@@ -180,6 +192,7 @@ class InferOptions:
         _one_of("runtime.attention", self.runtime.attention, ("sdpa", "xformers", "sliced"))
         if self.runtime.memory not in ("auto", "high", "low"):
             memory_size(self.runtime.memory)
+        self.runtime.check_weights()
         _one_of("runtime.layout", self.runtime.layout, ("auto", "channels_last", "plain"))
         _one_of("runtime.compile", self.runtime.compile, ("auto", "none", "regional", "full"))
         if self.runtime.decode_batch < 1:

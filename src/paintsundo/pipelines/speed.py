@@ -8,14 +8,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from paintsundo.errors import UserError
 from paintsundo.models import SingleFrameUNet, set_attention_backend, use_channels_last
 from paintsundo.models.fused import set_fused
 from paintsundo.models.sdpa_choice import choose_attention
+from paintsundo.models.weight_storage import store_in_float8
 from paintsundo.pipelines.compile_choice import choose_compile
 from paintsundo.pipelines.options import RuntimeOptions
 
 # Only networks that are called at every step of a sampler repay their compilation.
 COMPILED = ("SingleFrameUNet", "UNet3DModel")
+# Few weights beside their activations, and each digit of theirs is seen in the pictures.
+STORED_IN_FULL = ("AutoencoderKL", "VideoAutoencoderKL")
 
 
 def choose_layout(option: str, device: torch.device) -> bool:
@@ -28,16 +32,24 @@ def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.d
 
     Args:
         network: any of either model.
-        runtime: attention, layout, fused, compile, tuned.
+        runtime: attention, layout, fused, compile, tuned, weights.
         device: where it will compute.
         work: what waits for it (`compile_choice.waiting`).
+
+    Raises:
+        UserError: weights cannot be stored as wanted, there or beside other options.
     """
+    runtime.check_weights()
+    float8 = runtime.weights == "float8"
+    if float8 and device.type == "mps":
+        raise UserError("runtime.weights=float8: Apple's GPUs have no such numbers")
     set_attention_backend(network, runtime.attention, device)
     channels_last = choose_layout(runtime.layout, device)
     if channels_last:
         use_channels_last(network)
     name = type(network).__name__
-    compile = choose_compile(runtime.compile, device, runtime.fused, name, work) if name in COMPILED else "none"
+    option = "none" if float8 else runtime.compile
+    compile = choose_compile(option, device, runtime.fused, name, work) if name in COMPILED else "none"
     compiled = compile != "none"
     # Compilers fuse by themselves what our forms fuse.
     fused = runtime.fused and channels_last and not compiled
@@ -47,6 +59,8 @@ def prepare_network(network: nn.Module, runtime: RuntimeOptions, device: torch.d
     if device.type == "cuda" and runtime.tuned:
         torch.backends.cudnn.benchmark = True
         choose_attention(True)
+    if float8 and name not in STORED_IN_FULL:
+        store_in_float8(network)
     if compiled:
         from paintsundo.models.compilation import compile_in_place  # seconds to import
 
