@@ -6,6 +6,7 @@ printed), drift.png (PSNR to the exact film against time) and strips.png (exact 
 
 models=bundled     or official, or a folder with single_frame/ and multi_frame/
 settings=[every_3,balanced+fast.video.predict_every=5]    of configs/fast, changed by infer.py's options; all by default
+                   off+runtime.weights=float8 is the exact film of weights in eight bits
 overrides=[video.num_inference_steps=50,…]    infer.py's options, for all films
 threads=N          of the processor
 strip_frames=12    strips=4    frames of a film, and films of each picture, in strips.png

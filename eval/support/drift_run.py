@@ -25,7 +25,7 @@ from paintsundo.pipelines.film import fit_picture, read_picture
 from paintsundo.pipelines.inputs import find_pictures
 from paintsundo.pipelines.interpolation import join_clips
 from paintsundo.pipelines.model_set import ModelSet
-from paintsundo.pipelines.options import InferOptions
+from paintsundo.pipelines.options import InferOptions, RuntimeOptions
 from paintsundo.settings import config_directory
 from support.pair_maker import pair_options
 
@@ -74,6 +74,20 @@ class DriftMaker:
         self.set = ModelSet(options)
         self.pipe: PaintsUndoPipeline = self.set.pipe
         self.pipe.set_progress_bar_config(disable=True)
+        self._others: list[tuple[RuntimeOptions, PaintsUndoPipeline]] = []
+
+    def _pipe_for(self, runtime: RuntimeOptions) -> PaintsUndoPipeline:
+        """The models computing as a setting's `runtime` says, loaded once."""
+        known = [(self.set.options.runtime, self.pipe), *self._others]
+        for computed, pipe in known:
+            if computed == runtime:
+                return pipe
+        others = copy.copy(self.set.options)
+        others.runtime = runtime
+        pipe = ModelSet(others).pipe
+        pipe.set_progress_bar_config(disable=True)
+        self._others.append((runtime, pipe))
+        return pipe
 
     def options(self, setting: str) -> InferOptions:
         """infer.py's options of a setting."""
@@ -89,7 +103,8 @@ class DriftMaker:
 
     def film(self, picture: NDArray[np.uint8], prompt: str, setting: str) -> FastFilm:
         """The film of a picture uint8 (H,W,3)."""
-        options, pipe = self.options(setting), copy.copy(self.pipe)
+        options = self.options(setting)
+        pipe = copy.copy(self._pipe_for(options.runtime))
         pipe.keyframe_options, pipe.video_options = options.keyframes, options.video
         pipe.fast_options = options.fast
         for stage, kind in STAGES.items():

@@ -89,3 +89,19 @@ def test_mistakes_are_one_line(made, tmp_path, more, message):
     with pytest.raises(UserError, match=message) as caught:
         drift.main([*made[2][:2], f"output={tmp_path / 'out'}", SMALL, more])
     assert "\n" not in str(caught.value)
+
+
+def test_other_weights_are_compared_too(made, tmp_path, capsys):
+    import drift
+
+    arguments = [argument for argument in made[2] if not argument.startswith(("output=", "pictures="))]
+    picture = tmp_path / "a.png"
+    drawing(60, 80).save(picture)
+    name = "off+runtime.weights=float8"
+    settings = f"settings=[off+runtime.guidance=sequential,{name}]"
+    drift.main([*arguments, f"pictures={picture}", f"output={tmp_path / 'out'}", settings])
+    found = json.loads((tmp_path / "out" / "drift.json").read_text(encoding="utf-8"))["settings"]
+    assert found[name]["passes"] == {"keyframes": 1.0, "video": 1.0}
+    assert 15 < found[name]["summary"]["frames_db"]["mean"] < 60
+    assert found["off+runtime.guidance=sequential"]["summary"]["frames_db"]["mean"] > 50
+    assert name in capsys.readouterr().out
