@@ -176,7 +176,9 @@ def fast_pipe(pipe: PaintsUndoPipeline) -> PaintsUndoPipeline:
     return pipe
 
 
-ALL = FastStageOptions(predict_every=2, guidance_every=2, reuse_every=2, reuse_blocks=1, extrapolate=0.5)
+ALL = FastStageOptions(
+    predict_every=2, guidance_every=2, reuse_every=2, reuse_blocks=1, extrapolate=0.5, merge_tokens=0.5
+)
 
 
 def films(pipe: PaintsUndoPipeline) -> tuple[np.ndarray, np.ndarray]:
@@ -252,7 +254,7 @@ def test_every_setting_composes_and_saves_something(name: str, models: str) -> N
         fast, own, before = getattr(options.fast, stage), getattr(options, stage), getattr(plain, stage)
         share = share_of_passes(fast, own.num_inference_steps, own.guidance_scale != 1)
         fewer = own.num_inference_steps < before.num_inference_steps
-        saves.append(share < 1 or fewer or fast.reuse_every > 1)
+        saves.append(share < 1 or fewer or fast.reuse_every > 1 or fast.merge_tokens > 0)
         build_scheduler(own.scheduler, stage).set_timesteps(own.num_inference_steps)
     if name == "off":
         assert not any(saves)
@@ -271,6 +273,7 @@ def test_every_setting_composes_and_saves_something(name: str, models: str) -> N
         ({"extrapolate": 2.0}, r"extrapolate is 2"),
         ({"guidance_interval": [0.5, 0.1]}, r"guidance_interval is \[0\.5, 0\.1\]"),
         ({"guidance_interval": [0.5]}, r"guidance_interval"),
+        ({"merge_tokens": 0.8}, r"fast\.video\.merge_tokens is 0\.8: from 0 to 0\.75"),
     ],
 )
 def test_mistakes_are_one_line(change: dict[str, Any], told: str) -> None:
@@ -304,3 +307,25 @@ def test_options_of_two_runs_do_not_mix(fast_pipe: PaintsUndoPipeline) -> None:
     first, second = films(fast_pipe), films(copy.copy(fast_pipe))
     for one, two in zip(first, second, strict=True):
         assert np.array_equal(one, two)
+
+
+def test_merged_tokens_alone_are_another_film_and_end_with_their_run(fast_pipe: PaintsUndoPipeline) -> None:
+    plain = films(fast_pipe)
+    fast_pipe.fast_options = FastOptions(name="x", video=FastStageOptions(merge_tokens=0.5))
+    merged = films(fast_pipe)
+    assert np.array_equal(merged[0], plain[0])  # keyframes are not asked to
+    assert not np.array_equal(merged[1], plain[1])
+    fast_pipe.fast_options = FastOptions()
+    for before, after in zip(plain, films(fast_pipe), strict=True):
+        assert np.array_equal(before, after)
+
+
+def test_what_is_written_down_of_a_stage() -> None:
+    assert FastStageOptions(steps=9).settings() is None
+    older = FastStageOptions(predict_every=2).settings()
+    assert older is not None
+    assert "merge_tokens" not in older  # films made before it came are known again
+    assert older["predict_every"] == 2
+    merged = FastStageOptions(merge_tokens=0.25).settings()
+    assert merged is not None
+    assert merged["merge_tokens"] == 0.25

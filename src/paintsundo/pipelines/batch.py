@@ -188,8 +188,9 @@ def stage_settings(options: InferOptions, picture_hashes: list[str], models: Mod
             if settings[name] == published[name]:
                 del settings[name]
     for settings, fast in ((keyframes, options.fast.keyframes), (video, options.fast.video)):
-        if fast.changes_steps:
-            settings["fast"] = dataclasses.asdict(fast)
+        left_out = fast.settings()
+        if left_out is not None:
+            settings["fast"] = left_out
     tagging = {"prompt": options.prompt, "tagger": models.hash_of("tagger"), **vars(options.tags)}
     if own:
         keyframes = {}

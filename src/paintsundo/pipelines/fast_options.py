@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from paintsundo.errors import UserError
 
 if TYPE_CHECKING:
     from paintsundo.pipelines.options import KeyframeOptions, VideoOptions
+
+# One token of 2 × 2 has to stay.
+MOST_MERGED = 0.75
 
 
 @dataclass
@@ -28,6 +32,8 @@ class FastStageOptions:
             between, its difference from the other pass is that of the last time.
         reuse_every: the inner blocks of the UNet are computed at every n-th step at which the network is asked.
         reuse_blocks: outermost blocks that are computed at each.
+        merge_tokens: share of tokens that are merged into like ones for self-attention within a picture or frame, at
+            the finest level that has any (`models.token_merging`).
     """
 
     steps: int | None = None
@@ -40,6 +46,16 @@ class FastStageOptions:
     guidance_every: int = 1
     reuse_every: int = 1
     reuse_blocks: int = 3
+    merge_tokens: float = 0.0
+
+    def settings(self) -> dict[str, Any] | None:
+        """What changes a film, for its record; None if nothing does but a number of steps and a scheduler."""
+        if not self.changes_steps and not self.merge_tokens:
+            return None
+        chosen = dataclasses.asdict(self)
+        if not self.merge_tokens:
+            del chosen["merge_tokens"]  # films made before it came are known again
+        return chosen
 
     @property
     def changes_steps(self) -> bool:
@@ -66,6 +82,8 @@ class FastStageOptions:
             raise UserError(f"{name}.predict_first is 0: the network must be asked at the first step")
         if not 0 <= self.extrapolate <= 1:
             raise UserError(f"{name}.extrapolate is {self.extrapolate}: from 0 to 1 is possible")
+        if not 0 <= self.merge_tokens <= MOST_MERGED:
+            raise UserError(f"{name}.merge_tokens is {self.merge_tokens}: from 0 to {MOST_MERGED} is possible")
         interval = self.guidance_interval
         if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
             raise UserError(f"{name}.guidance_interval is {interval}: [from,to] is needed, 0 ≤ from ≤ to ≤ 1")

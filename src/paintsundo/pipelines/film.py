@@ -16,6 +16,7 @@ from torch import Tensor
 from paintsundo.conditioning.buckets import choose_bucket
 from paintsundo.conditioning.images import crop_to
 from paintsundo.errors import UserError
+from paintsundo.models.token_merging import set_token_merging
 from paintsundo.pipelines.film_models import OnStepEnd, changed, passes
 from paintsundo.pipelines.interpolation import (
     InterpolationConditions,
@@ -200,6 +201,7 @@ class PaintsUndoPipeline(KeyframeStage):
             return
         plan = self._video_plan(options, len(pairs), conditions.frames, *self._pixels(conditions))
         plan.apply(self.video_unet, self.placement.device)
+        set_token_merging(self.video_unet, self.fast_options.video.merge_tokens)
         batches = [pairs[start : start + plan.batch] for start in range(0, len(pairs), plan.batch)]
         with (
             self._progress("in-between frames", len(batches) * passes(self.video_scheduler, options)) as bar,

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from paintsundo.errors import UserError
+from paintsundo.models.token_merging import set_token_merging
 from paintsundo.pipelines.film_models import FilmModels, OnStepEnd, changed, passes
 from paintsundo.pipelines.keyframes import generate_keyframes
 from paintsundo.pipelines.options import check_keyframes
@@ -80,6 +81,7 @@ class KeyframeStage(FilmModels):
         steps = options.steps()
         plan = self._keyframe_plan(options)
         plan.apply(self.keyframe_unet, self.placement.device)
+        set_token_merging(self.keyframe_unet, self.fast_options.keyframes.merge_tokens)
         batches = math.ceil(len(steps) / plan.batch)
         with self._progress("keyframes", batches * passes(self.keyframe_scheduler, options)) as bar:
             states = generate_keyframes(
