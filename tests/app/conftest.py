@@ -23,7 +23,7 @@ def make_studio(tmp_path: Path, loaded: dict[str, Any]) -> Iterator[Callable[...
 
     def make(*arguments: str) -> Studio:
         engine = Studio(options(tmp_path / "runs", *arguments))
-        engine.model_choices._loaded = loaded
+        engine.model_choices.loaded.pipelines = loaded
         made.append(engine)
         return engine
 

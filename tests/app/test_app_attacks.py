@@ -45,7 +45,7 @@ def finished_run(anna: TestClient) -> dict:
 def settled(tmp_path_factory: pytest.TempPathFactory, loaded: dict[str, Any]) -> Iterator[tuple[TestClient, str]]:
     """A server that nothing is changed on, and the id of a finished run on it."""
     engine = Studio(options(tmp_path_factory.mktemp("settled")))
-    engine.model_choices._loaded = loaded
+    engine.model_choices.loaded.pipelines = loaded
     with client_of(engine) as client:
         run = made(client)
         client.post(f"{API}/runs/{run['id']}/film")

@@ -75,7 +75,7 @@ class Choosing(Engine):
         settings = settings or self.defaults()
         options = self.model_choices.base(settings.model)
         image = picture if isinstance(picture, Image.Image) else self.picture(picture)
-        tagger = self.model_choices.tagger(options)
+        tagger = self.model_choices.loaded.tagger(options)
         return tagger.tag(image.convert("RGB"), settings.general_threshold, settings.character_threshold)
 
     def tag_run(self, user: str, run_id: str) -> str:

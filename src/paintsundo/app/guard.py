@@ -8,28 +8,25 @@ import logging
 import re
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from paintsundo.app.faults import INSIDE
 from paintsundo.app.options import AppOptions
+from paintsundo.app.security_headers import cookie, with_headers
 from paintsundo.app.visitors import COOKIE, PASS_COOKIE, RateLimit, Visitors
 
 log = logging.getLogger(__name__)
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOGIN = "/login"
 _JSON_BYTES = 6 * 2**20
 _AT_ONCE, _AT_ONCE_ALL = 4, 48  # requests that change or make something, by one visitor and by all
-_YEAR = 365 * 86400
 
 # What the interface and `gradio_client` need of Gradio. Its uploads, its files and its proxy are not among them.
 _GRADIO = re.compile(
@@ -45,21 +42,6 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _GRADIO_CALL = re.compile(r"/gradio_api/(?:queue/join|call/.*)")
 # Reading these is work.
 _COSTLY = re.compile(r"/api/v1/runs/\w+/(?:export/\w+|curves)")
-
-_PAGE_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
-)
-_FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # with none, the form of /login would come from "null"
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
 
 
 class Refused(Exception):
@@ -79,7 +61,7 @@ class Refused(Exception):
 class Guard:
     """ASGI middleware: sets `request.state.user`, and answers what is refused itself."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], options: AppOptions, visitors: Visitors) -> None:
+    def __init__(self, app: ASGIApp, options: AppOptions, visitors: Visitors) -> None:
         self._app = app
         self._visitors = visitors
         limits = options.limits
@@ -102,7 +84,7 @@ class Guard:
         request = _Request(scope)
         began = failed = False
         cookies: list[str] = []
-        secured = _with_headers(send, request.path, cookies)
+        secured = with_headers(send, request.path, cookies)
 
         async def answer(message: Message) -> None:
             nonlocal began, failed
@@ -151,7 +133,7 @@ class Guard:
                 raise Refused(429, "Too many new visitors come from your address: try again in a minute.")
             token = self._visitors.new_token()
             user = self._visitors.user(token)
-            cookies.append(_cookie(COOKIE, token, request.secure))
+            cookies.append(cookie(COOKIE, token, request.secure))
         enters = self._visitors.may_enter(user, request.cookies.get(PASS_COOKIE))
         if not enters and not _BEFORE_LOGIN.fullmatch(request.path):
             raise Refused(401, "This server asks for a password: open the page and give it.", "no password")
@@ -287,32 +269,6 @@ class _Request:
             return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
         except CookieError:
             return {}
-
-
-def _cookie(name: str, value: str, secure: bool) -> str:
-    return f"{name}={value}; Path=/; Max-Age={_YEAR}; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
-
-
-def pass_cookie(value: str, secure: bool) -> str:
-    """The `Set-Cookie` of who gave the password."""
-    return _cookie(PASS_COOKIE, value, secure)
-
-
-def _secured(headers: Any, path: str, cookies: list[str]) -> list[tuple[bytes, bytes]]:
-    ours = {**_HEADERS, "content-security-policy": _FILE_POLICY if path.startswith("/files/") else _PAGE_POLICY}
-    dropped = (*ours, "access-control-allow-origin", "access-control-allow-credentials", "server")
-    kept = [(name, value) for name, value in headers if name.decode("latin-1").lower() not in dropped]
-    kept += [(name.encode(), value.encode()) for name, value in ours.items()]
-    return kept + [(b"set-cookie", cookie.encode()) for cookie in cookies]
-
-
-def _with_headers(send: Send, path: str, cookies: list[str]) -> Send:
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = _secured(message.get("headers", []), path, cookies)
-        await send(message)
-
-    return answer
 
 
 async def _tell(refusal: Refused, request: _Request, send: Send) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from paintsundo.app.downloads import write_provenance
+from paintsundo.app.loaded_models import SharedModelSet
 from paintsundo.app.making_parts import MakingParts
-from paintsundo.app.models import SharedModelSet
 from paintsundo.app.previews import save_frame_previews
 from paintsundo.app.watch import Clock, WatchedPipeline
 from paintsundo.checkpoints.fingerprint import file_hash

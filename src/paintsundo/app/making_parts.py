@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from paintsundo.app.models import Models, SharedModelSet
+from paintsundo.app.loaded_models import SharedModelSet
+from paintsundo.app.models import Models
 from paintsundo.app.run import Run
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.watch import Clock, Stopped, TooLong
@@ -28,7 +29,7 @@ class MakingParts:
         return options
 
     def _set(self, options: InferOptions) -> SharedModelSet:
-        return self.models.model_set(options)
+        return self.models.loaded.model_set(options)
 
     def _stage(self, stage: Any, message: str) -> None:
         with self.run.lock:

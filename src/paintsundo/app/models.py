@@ -1,25 +1,20 @@
-"""Which models can be chosen, and those that are loaded."""
+"""Which models can be chosen, and the sizes that suit them."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import functools
-import gc
 import math
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paintsundo.app.loaded_models import LoadedModels
 from paintsundo.app.options import AppOptions
 from paintsundo.app.record import Record
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.state import ModelChoice
-from paintsundo.checkpoints.fingerprint import file_hash, folder_hashes
 from paintsundo.checkpoints.layout import component_configs
-from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.checkpoints.sources import REQUIRED_FILES, missing_files, resolve
 from paintsundo.errors import UserError
 from paintsundo.pipelines.model_set import ModelSet
@@ -27,26 +22,21 @@ from paintsundo.pipelines.options import InferOptions
 from paintsundo.pipelines.sizes import keyframe_multiple, video_multiple
 from paintsundo.settings import as_schema, compose, config_directory
 
-if TYPE_CHECKING:
-    from paintsundo.conditioning.tagger import Tagger
-    from paintsundo.pipelines.film import PaintsUndoPipeline
-
 _KINDS = ("single_frame", "multi_frame", "tagger")
 _UNKNOWN_MULTIPLES = (64, 64)
 _LONGEST = 3.0  # times the shorter side, of keyframes that follow the picture's shape
-_SET_LATER = {"input", "output", "prompt", "overwrite", "keyframes", "video", "tags"}
 
 
 class Models:
-    """The choices, what each would make `infer.py` do, and one loaded pipeline for each device."""
+    """The choices, and what each would make `infer.py` do.
+
+    Attributes:
+        loaded: those that were used.
+    """
 
     def __init__(self, options: AppOptions) -> None:
         self.options = options
-        self._loaded: dict[str, tuple[dict[str, Any], PaintsUndoPipeline]] = {}
-        self._taggers: dict[str, Tagger] = {}
-        self._lock = threading.Lock()
-
-    # What can be chosen
+        self.loaded = LoadedModels()
 
     def names(self) -> list[str]:
         """Names for `RunSettings.model`, the server's own first."""
@@ -173,80 +163,6 @@ class Models:
             settings = dataclasses.replace(settings, width=made.width, height=made.height)
         return self.resolved(settings, (picture.width, picture.height))
 
-    # What is loaded
-
-    def tagger(self, options: InferOptions) -> Tagger:
-        """A tagger, loaded once; can be used by several threads."""
-        from paintsundo.checkpoints import load_tagger
-
-        source = options.models.tagger
-        with self._lock:
-            if source not in self._taggers:
-                self._taggers[source] = load_tagger(source)
-            return self._taggers[source]
-
-    def pipeline(self, options: InferOptions, folders: Mapping[str, Path]) -> PaintsUndoPipeline:
-        """The loaded pipeline set up for these options; another one on the same device is dropped first.
-
-        To be used by one thread a device.
-        """
-        from paintsundo.diffusion import build_scheduler
-        from paintsundo.pipelines.film import PaintsUndoPipeline
-
-        device = options.runtime.device
-        # All that `from_pretrained` builds in; the rest is set below.
-        key = {name: value for name, value in asdict(options).items() if name not in _SET_LATER}
-        key["patch_positions"] = options.video.patch_positions
-        known, pipe = self._loaded.get(device, (None, None))
-        if pipe is None or known != key:
-            pipe = None
-            self._loaded.pop(device, None)
-            _empty_caches()
-            sources = {kind: folders.get(kind) or resolve(getattr(options.models, kind), kind) for kind in _KINDS}
-            pipe = PaintsUndoPipeline.from_pretrained(**sources, options=options)
-            pipe.set_progress_bar_config(disable=True)
-            self._loaded[device] = key, pipe
-        for stage, kind in (("keyframe", "single_frame"), ("video", "multi_frame")):
-            chosen = options.keyframes if stage == "keyframe" else options.video
-            source = folders.get(kind) or resolve(getattr(options.models, kind), kind)
-            trained = chosen.noise_schedule.applied_to(trained_stage(source, kind))
-            setattr(pipe, f"{stage}_scheduler", build_scheduler(chosen.scheduler, trained))
-            setattr(pipe, f"{stage}_options", chosen)
-        pipe.tag_options = options.tags
-        return pipe
-
-    def model_set(self, options: InferOptions) -> SharedModelSet:
-        """The models of one run. Raises UserError where they cannot be used."""
-        return SharedModelSet(options, self)
-
-
-class SharedModelSet(ModelSet):
-    """A command's models, whose hashes and pipeline outlive the command."""
-
-    def __init__(self, options: InferOptions, shelf: Models) -> None:
-        super().__init__(options)
-        self._shelf = shelf
-        self._ready: Any = None
-        self.watched: Callable[[PaintsUndoPipeline], Any] = lambda pipe: pipe
-
-    @property
-    def hashes(self) -> dict[str, Any]:
-        found: dict[str, Any] = {part: _hashes(folder) for part, folder in self.folders.items()}
-        if self.options.models.lora is not None:
-            found["lora"] = {"file": _file_hash(Path(self.options.models.lora))}
-        return found
-
-    @property
-    def loaded(self) -> bool:
-        return self._ready is not None
-
-    @property
-    def pipe(self) -> Any:
-        """The loaded pipeline, as `watched` hands it on."""
-        if self._ready is None:
-            self._ready = self.watched(self._shelf.pipeline(self.options, self.folders))
-        return self._ready
-
 
 def shaped(picture: tuple[int, int], pixels: int, multiple: int) -> tuple[int, int]:
     """(width, height), multiples of `multiple`, of a picture's shape and with at most about so many pixels."""
@@ -302,32 +218,3 @@ def _shown(source: str) -> str:
 
 def _is_hub_id(source: str) -> bool:
     return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not Path(source).exists()
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in (*folder.glob("*"), *folder.glob("*/*")) if file.is_file())
-    state = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
-    return dict(_hashes_of(folder, state))
-
-
-@functools.lru_cache(maxsize=64)
-def _hashes_of(folder: Path, state: tuple[Any, ...]) -> dict[str, str]:
-    # Read again only where a file changed: gigabytes take their time.
-    return folder_hashes(folder)
-
-
-def _file_hash(file: Path) -> str:
-    return _file_hash_of(file, file.stat().st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _file_hash_of(file: Path, changed: int) -> str:
-    return file_hash(file)
-
-
-def _empty_caches() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

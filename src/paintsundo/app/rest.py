@@ -1,13 +1,12 @@
-"""The REST service under /api/v1, and the files of runs under /files: what the page itself speaks."""
+"""The REST service under /api/v1: what the page itself speaks."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -27,8 +26,8 @@ _MEDIA = {
     "ora": "image/openraster",
     "sheet": "image/png",
 }
-_UNCHANGING = {"cache-control": "private, max-age=31536000, immutable"}
-_FRESH = {"cache-control": "private, no-cache"}
+UNCHANGING = {"cache-control": "private, max-age=31536000, immutable"}
+FRESH = {"cache-control": "private, no-cache"}
 _PRESETS = (3, 5, 6, 8, 12)
 
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
@@ -147,7 +146,7 @@ def api(studio: Studio) -> APIRouter:
 
     @router.get("/examples/{name}", summary="A picture to try", response_class=FileResponse)
     def example(name: str) -> FileResponse:
-        return FileResponse(studio.example(name), headers=_FRESH)
+        return FileResponse(studio.example(name), headers=FRESH)
 
     @router.get("/presets/{placement}/{count}", summary="Operation steps of a preset")
     def preset(placement: str, count: int) -> list[int]:
@@ -247,7 +246,7 @@ def api(studio: Studio) -> APIRouter:
 
     @router.get("/runs/{run_id}/frames/{index}", summary="A frame, 0 (blank) …", response_class=FileResponse)
     def frame(user: User, run_id: str, index: int) -> FileResponse:
-        return FileResponse(studio.frame(user, run_id, index), headers=_UNCHANGING)
+        return FileResponse(studio.frame(user, run_id, index), headers=UNCHANGING)
 
     @router.get("/runs/{run_id}/curves", summary="Progress, edges and colour over the film")
     def curves(user: User, run_id: str) -> dict[str, list[float]]:
@@ -258,14 +257,14 @@ def api(studio: Studio) -> APIRouter:
         file = studio.export(user, run_id, kind)
         stem = studio.store.open(user, run_id).record.picture.name.rsplit(".", 1)[0]
         name = f"{display_name(stem, 'film')}{file.suffix}"
-        return FileResponse(file, media_type=_MEDIA[kind], filename=name, headers=_FRESH)
+        return FileResponse(file, media_type=_MEDIA[kind], filename=name, headers=FRESH)
 
     @router.get("/runs/{run_id}/run.json", summary="How the film was made", response_class=FileResponse)
     def record(user: User, run_id: str) -> FileResponse:
         file = studio.store.open(user, run_id).folder / "run.json"
         if not file.is_file():
             raise NotThere("the film is not finished yet")
-        return FileResponse(file, media_type="application/json", filename="run.json", headers=_FRESH)
+        return FileResponse(file, media_type="application/json", filename="run.json", headers=FRESH)
 
     return router
 
@@ -282,39 +281,6 @@ def _from_json(studio: Studio, user: str, body: bytes) -> str:
         return studio.repeat(user, json.dumps(value).encode())
     file = studio.example(str(value))
     return studio.create(user, file.read_bytes(), title=file.name)
-
-
-# What of a run's folder is given to its owner.
-_STATE = re.compile(r"states/[0-9a-f]{16}\.png|previews/[0-9a-f]{16}-\d{1,9}\.jpg")
-_WHOLE = re.compile(r"picture\.png|thumbnail\.jpg|prompt\.txt")
-_KEYFRAME = re.compile(r"keyframes/(\d{1,5})\.png")
-_FRAME = re.compile(r"(?:previews/)?frames/(\d{1,6})\.(?:png|jpg)")
-
-
-def files(studio: Studio) -> APIRouter:
-    """Files of runs, each to its owner alone."""
-    router = APIRouter(prefix="/files", tags=["files"])
-
-    @router.get("/{run_id}/{path:path}", summary="A picture of a run", response_class=FileResponse)
-    def file(user: User, run_id: str, path: str) -> Response:
-        run = studio.store.open(user, run_id)
-        headers = _FRESH
-        if _STATE.fullmatch(path):
-            found, headers = run.folder / path, _UNCHANGING
-        elif _WHOLE.fullmatch(path):
-            found = run.folder / path
-        elif match := _KEYFRAME.fullmatch(path):
-            with run.lock:
-                found = run.file(run.keyframe(int(match[1])))
-        elif match := _FRAME.fullmatch(path):
-            found = studio.frame(user, run_id, int(match[1]))
-        else:
-            raise NotThere("there is no such file")
-        if not found.is_file():
-            raise NotThere("there is no such file, or not any more")
-        return FileResponse(found, headers=headers)
-
-    return router
 
 
 def failure(status: int, sentence: str) -> JSONResponse:

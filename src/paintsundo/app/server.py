@@ -18,10 +18,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 import paintsundo
-from paintsundo.app import rest
+from paintsundo.app import rest, run_files
 from paintsundo.app.faults import Crowded, NotThere, as_sentence
-from paintsundo.app.guard import LOGIN, Guard, pass_cookie
+from paintsundo.app.guard import LOGIN, Guard
 from paintsundo.app.options import LITERAL_KEYS, AppOptions
+from paintsundo.app.security_headers import pass_cookie
 from paintsundo.app.studio import Studio
 from paintsundo.app.visitors import RateLimit, Visitors
 from paintsundo.command_line import exit_code
@@ -67,7 +68,7 @@ def create_app(options: AppOptions, studio: Studio | None = None, page: bool = T
     app.state.studio = engine
     visitors = Visitors(engine.store.secret(), options.server.password)
     app.include_router(rest.api(engine))
-    app.include_router(rest.files(engine))
+    app.include_router(run_files.files(engine))
     _add_login(app, visitors)
     _add_documentation(app)
     _tell_errors_as_sentences(app)
