@@ -1,6 +1,6 @@
 """Write docs/performance.md, and the table of the README, from measured figures: python eval/performance.py
 
-results=[docs/benchmarks]    folders with what benchmark.py inference and drift.py wrote (*.json)
+results=[docs/benchmarks]    folders with what benchmark.py inference, drift.py and int8.py wrote (*.json)
 output=docs/performance.md              is replaced
 readme=README.md                        between its two marks the table is replaced; null: left alone
 check=true                              write nothing; end with 2 where a file is not what the figures say

@@ -47,6 +47,11 @@ ABOUT = {
         "`python eval/drift.py pictures=FOLDER output=DIR`: films of trained models beside the exact films of the same "
         "noise. `another seed` says how far apart two films of one picture are anyway.",
     ),
+    "int8": (
+        "What did not help: linear layers in 8-bit integers",
+        "`python eval/int8.py output=DIR`: one pass of a network on a processor. bfloat16 is what the video network "
+        "computes in where the processor has it (`runtime.dtype=auto`).",
+    ),
     "agreement": (
         "How exact the default path is",
         "`python eval/benchmark.py inference modes=[agreement] output=DIR`: latents of all clips against the plain "
@@ -74,6 +79,8 @@ def kind_of(figures: Mapping[str, Any]) -> str | None:
     """What a file of figures holds: "film", "drift", one of the modes, or None for something else."""
     if figures.get("mode") in MODES:
         return str(figures["mode"])
+    if figures.get("kind") == "int8":
+        return "int8"
     if "runs" in figures and "keyframes" in figures:
         return "film"
     return "drift" if "off" in figures.get("settings", {}) and "pictures" in figures else None
@@ -118,6 +125,10 @@ def _body(kind: str, figures: Mapping[str, Any]) -> Iterator[str]:
         from drift import drift_table
 
         yield drift_table(figures)
+    elif kind == "int8":
+        from int8 import int8_table
+
+        yield int8_table(figures)
     elif kind == "ladder":
         yield ladder_table(figures["rows"])
         useless = [found["name"] for found, step in ladder_steps(figures["rows"]) if step is not None and step < HELPS]
@@ -167,12 +178,12 @@ def ladder_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def curve_table(results: Results) -> str | None:
     """Settings that were both timed and compared: seconds beside PSNR, fastest last; None without both."""
     timed = _first(results, "fast")
-    drifts = _first(results, "drift")
-    if timed is None or drifts is None:
+    drifts = _drifts(results)
+    if timed is None or not drifts:
         return None
     cells = []
     for found in sorted(timed["rows"], key=lambda r: -(r["seconds"] or {WHOLE: 0})[WHOLE]):
-        compared = drifts["settings"].get(found["name"])
+        compared = drifts.get(found["name"])
         if found["error"] is not None or compared is None or found["name"] == "off":
             continue
         frames = compared["summary"]["frames_db"]
@@ -188,6 +199,16 @@ def curve_table(results: Results) -> str | None:
 
 def _first(results: Results, kind: str) -> Mapping[str, Any] | None:
     return next((figures for figures in results.values() if kind_of(figures) == kind), None)
+
+
+def _drifts(results: Results) -> dict[str, Any]:
+    """Setting → its drift: of the first file, and what others add that were made by the same models and options."""
+    found = [figures for figures in results.values() if kind_of(figures) == "drift"]
+    alike = [f for f in found if all(f[name] == found[0][name] for name in ("models", "overrides"))]
+    settings: dict[str, Any] = {}
+    for figures in alike:
+        settings = {**figures["settings"], **settings}
+    return settings
 
 
 def readme_table(results: Results) -> str:
@@ -227,7 +248,7 @@ def _more_rows(results: Results) -> Iterator[list[str]]:
             continue
         good = [found for found in figures["rows"] if found["error"] is None]
         if kind == "fast":
-            drift = (_first(results, "drift") or {"settings": {}})["settings"]
+            drift = _drifts(results)
             for found in good:
                 if found["name"] in drift and found["name"] != "off":
                     least = drift[found["name"]]["summary"]["frames_db"]["mean"]

@@ -180,3 +180,33 @@ def test_the_repositorys_page_is_what_its_figures_say(monkeypatch):
 
     monkeypatch.chdir(ROOT)
     performance.main(["check=true"])
+
+
+def test_drifts_of_several_files_make_one_curve_where_they_can_be_compared(place):
+    other = drift("merged")
+    place(
+        film=film(20.0),
+        fast=mode("fast", row("off", 20.0), row("balanced", 8.0), row("merged", 15.0)),
+        drift_a=drift("balanced"),
+        drift_b=other,
+    )
+    page, _ = written(place)
+    curve = page.partition("## Which fast setting")[2]
+    assert "`fast=merged`" in curve
+    assert "`fast=balanced`" in curve
+    other["overrides"] = ["keyframes.width=64"]
+    place(drift_b=other)
+    page, _ = written(place)
+    assert "`fast=merged`" not in page.partition("## Which fast setting")[2]
+
+
+def test_integers_have_their_section(place):
+    kinds = ("float32", "int8", "bfloat16")
+    found = {"name": "video UNet", "linear_share": 0.4, "seconds": {"float32": 0.9, "int8": 0.75, "bfloat16": 0.5}}
+    rows = [{**found, "errors": dict.fromkeys(kinds, 0.01)}]
+    figures = {"kind": "int8", "models": "bundled", "threads": 1, "engine": "x86", "repeats": 3, "rows": rows}
+    place(film=film(20.0), int8={**figures, "machine": CARD, "versions": {"torch": "2"}})
+    page, _ = written(place)
+    assert "## What did not help: linear layers in 8-bit integers" in page
+    assert [row for row in page.splitlines() if "video UNet" in row and "900.0" in row and "40 %" in row]
+    assert "1.20" in page
