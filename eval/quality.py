@@ -1,7 +1,8 @@
 """Measure drawing: python eval/quality.py films=FOLDER | data=DATASET | data=DATASET models=PAIR  output=DIR
 
-films=FOLDER [truth=FOLDER] [models=bundled] [keyframes=8]: films as infer.py writes them. weights=FOLDER with a CLIP
-    model in FOLDER/clip: CLIP similarity, and KID and Fréchet distance on its features, against truth.
+films=FOLDER [truth=FOLDER] [models=bundled] [keyframes=8]: films as infer.py writes them. weights=FOLDER with networks
+    on disk, against truth: FOLDER/clip (CLIP similarity, KID and Fréchet distance on its features), FOLDER/lpips
+    (LPIPS), FOLDER/videomae (Fréchet distance of films); see src/paintsundo/metrics/networks.py.
 data=DATASET [truth=DATASET]: true processes taken as films, beside their null baselines and the checks of both; truth:
     the same files drawn with another seed. limit=N takes so many, spread evenly.
 data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from support.tables import markdown, number
 
 COLUMNS: tuple[tuple[str, tuple[str, ...], int], ...] = (
@@ -69,4 +71,12 @@ def quality_table(report: dict[str, Any]) -> str:
     header = ["film", *(title for title, _, _ in columns), "meets all, or fails"]
     lines = [markdown(header, rows), "", EXPLANATION]
     lines += [f"* diversity of {', '.join(g['films'])}: {number(g['diversity'])}" for g in report["diversity"]]
+    if networks := report.get("networks"):
+        means = (
+            (name, np.mean(value) if isinstance(value, list) else value)
+            for name, value in networks.items()
+            if name != "films"
+        )
+        known = ", ".join(f"{name} {number(float(value), 4)}" for name, value in means if value is not None)
+        lines.append(f"* by networks, {len(networks['films'])} films against truth: {known}")
     return "\n".join(lines)

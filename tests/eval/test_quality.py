@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from network_weights import save_alexnet, save_clip, save_videomae
 from paintsundo.metrics import keyframe_positions, null_baselines
 
 POSITIONS = keyframe_positions(45, 4)
@@ -176,6 +177,21 @@ def test_truth_gives_curve_error_and_region_iou(films, drawn, tmp_path):
     assert figures["true_process"]["change_region_iou"] > 0.6
     null = figures["baselines"]["wipe"]["true_process"]
     assert null["change_region_iou"] < figures["true_process"]["change_region_iou"] / 2
+
+
+def test_networks_on_disk_are_asked_too(films, tmp_path, evaluate):
+    for save_network in (save_clip, save_alexnet, save_videomae):
+        save_network(tmp_path)
+    done = evaluate(
+        "quality", f"films={films}", f"truth={films}", f"weights={tmp_path}", f"output={tmp_path / 'report'}"
+    )
+    assert done.returncode == 0, done.stderr
+    found = strict(output / "quality.json")["networks"]
+    assert sorted(found["films"]) == ["drawn", "faded (1)", "frames only"]
+    assert found["lpips"] == pytest.approx([0, 0, 0], abs=1e-6)
+    assert found["clip"] == pytest.approx([1, 1, 1], abs=1e-5)
+    assert found["fvd"] == pytest.approx(0, abs=1e-5)
+    assert "by networks, 3 films against truth: clip 1.0000, kid " in done.stdout
 
 
 def test_round_trip_is_the_autoencoders_own(drawn):
