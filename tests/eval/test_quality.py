@@ -182,9 +182,8 @@ def test_truth_gives_curve_error_and_region_iou(films, drawn, tmp_path):
 def test_networks_on_disk_are_asked_too(films, tmp_path, evaluate):
     for save_network in (save_clip, save_alexnet, save_videomae):
         save_network(tmp_path)
-    done = evaluate(
-        "quality", f"films={films}", f"truth={films}", f"weights={tmp_path}", f"output={tmp_path / 'report'}"
-    )
+    output = tmp_path / "report"
+    done = evaluate("quality", f"films={films}", f"truth={films}", f"weights={tmp_path}", f"output={output}")
     assert done.returncode == 0, done.stderr
     found = strict(output / "quality.json")["networks"]
     assert sorted(found["films"]) == ["drawn", "faded (1)", "frames only"]
