@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from small_networks import CASES
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from paintsundo.models import SingleFrameUNet, token_merging, unet_3d, use_channels_last
+from paintsundo.models import SingleFrameUNet, UNet3DModel, token_merging, use_channels_last
 from paintsundo.models.fused import set_fused
 from paintsundo.models.token_merging import Merge, set_token_merging
 from paintsundo.pipelines.memory_needs import shape_twin
+from paintsundo.settings import config_directory
 
 SIZES = [(8, 12), (7, 5), (1, 9), (6, 1), (1, 1), (2, 2)]
 SHARES = [0.1, 0.5, 0.75]
@@ -79,6 +82,20 @@ def test_the_most_alike_go_first() -> None:
     assert torch.equal(merge.unmerge(merge.merge(odd))[0, 9], odd[0, 9])
 
 
+def test_frames_of_a_clip_merge_the_same_places() -> None:
+    """Those that are most alike in all frames together; another clip has its own."""
+    given = tokens((8, 12), rows=6)
+    merge = Merge(given, (8, 12), 0.4, frames=3)
+    place = merge.unmerge(torch.arange(96 - merge.count)[None, :, None].expand(6, -1, 1))[..., 0]
+    for row in (1, 2):
+        assert torch.equal(place[row], place[0])
+        assert torch.equal(place[3 + row], place[3])
+    assert not torch.equal(place[0], place[3])
+    still = given[:1].repeat(3, 1, 1)
+    alone, clip = Merge(given[:1], (8, 12), 0.4), Merge(still, (8, 12), 0.4, frames=3)
+    assert torch.equal(clip.merge(still)[2], alone.merge(given[:1])[0])
+
+
 def test_pieces_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     given = tokens((8, 12), rows=5)
     whole = Merge(given, (8, 12), 0.5)
@@ -127,7 +144,7 @@ def test_fast_forms_merge_the_same(name: str) -> None:
 
 
 def test_only_the_finest_level_and_only_within_frames() -> None:
-    network = unet_3d.UNet3DModel(
+    network = UNet3DModel(
         in_channels=8, model_channels=16, channel_mult=(1, 2, 2), num_res_blocks=1, attention_resolutions=(2, 4),
         num_head_channels=8, context_dim=12, norm_num_groups=8,
     ).eval()  # fmt: skip
@@ -162,6 +179,7 @@ def test_shapes_can_be_traced(name: str) -> None:
     assert (out if isinstance(out, Tensor) else out.sample).is_meta
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compilers_see_through(name: str) -> None:
     network = CASES[name].network()
@@ -171,3 +189,32 @@ def test_compilers_see_through(name: str) -> None:
     level = next(m for m in network.modules() if type(m).__name__ in ("SpatialTransformer", "Transformer2DModel"))
     level.compile(backend="eager")
     torch.testing.assert_close(CASES[name](network), expected)
+
+
+@pytest.mark.slow
+def test_what_half_of_the_tokens_leave_out_of_the_published_networks() -> None:
+    """Shares of a pass's operations, those of matching included: docs/devices.md has them."""
+    sizes: Any = OmegaConf.to_container(OmegaConf.load(config_directory() / "architecture" / "official.yaml"))
+
+    def operations(network: Any, *inputs: Tensor) -> float:
+        with FlopCounterMode(display=False) as counter:
+            network(*inputs)
+        return float(counter.get_total_flops())
+
+    def left_out(network: Any, *inputs: Tensor) -> float:
+        set_token_merging(network, 0.0)
+        whole = operations(network, *inputs)
+        set_token_merging(network, 0.5)
+        return 1 - operations(network, *inputs) / whole
+
+    with torch.device("meta"):
+        keyframes, video = SingleFrameUNet(**sizes["single_frame"]["unet"]), UNet3DModel(**sizes["multi_frame"]["unet"])
+        found = []
+        for height, width in ((640, 512), (1024, 1024)):
+            latents = torch.zeros(1, 4, height // 8, width // 8)
+            steps = torch.zeros(1, dtype=torch.long)
+            found.append(left_out(keyframes, latents, torch.zeros(1), torch.zeros(1, 77, 768), steps, latents))
+        latents, image = torch.zeros(1, 4, 16, 448 // 8, 384 // 8), torch.zeros(1, 16, 16, 1024)
+        given = torch.zeros(1, video.config["in_channels"] - 4, *latents.shape[2:])
+        found.append(left_out(video, latents, torch.zeros(1), torch.zeros(1, 77, 1024), image, None, given))
+    assert found == pytest.approx([0.12, 0.25, 0.04], abs=0.005)

@@ -2,7 +2,8 @@
 
 Token merging for diffusion models (Bolya and Hoffman 2023): one token of each 2 × 2 is a destination; each of the
 others finds the destination that is most like it, and those with the best matches go into theirs, which becomes the
-mean. Here the destination is the same corner every time, and nothing is drawn at random.
+mean. Here the destination is the same corner every time, nothing is drawn at random, and all frames of a clip merge the
+same places, those that are most alike in all of them: otherwise what stands still in a film would not.
 """
 
 from __future__ import annotations
@@ -27,25 +28,29 @@ class Merge:
     """Which tokens of pictures go into which.
 
     Args:
-        tokens: (B, h·w, C).
+        tokens: (B·T, h·w, C), T fastest.
         size: (h, w).
         share: of all tokens, how many are merged into others; at most all that are no destinations.
+        frames: T.
     """
 
-    def __init__(self, tokens: Tensor, size: tuple[int, int], share: float) -> None:
+    def __init__(self, tokens: Tensor, size: tuple[int, int], share: float, frames: int = 1) -> None:
         height, width = size
         place = torch.arange(height * width, device=tokens.device).view(height, width)
         self.destinations = place[::2, ::2].flatten()
         corners = [place[::2, 1::2], place[1::2, ::2], place[1::2, 1::2]]
         self.others = torch.cat([corner.flatten() for corner in corners])
         self.count = min(int(share * height * width), len(self.others))
-        unit = F.normalize(tokens, dim=-1)
+        # One row a clip: products of all its frames are summed.
+        unit = F.normalize(tokens, dim=-1).unflatten(0, (-1, frames)).transpose(1, 2).flatten(2)
         rows = max(1, _MOST_SCORES // max(1, len(self.others) * len(self.destinations)))
         found = [self._likest(some) for some in unit.split(rows)]
         likeness, target = (torch.cat(parts) for parts in zip(*found, strict=True))
         order = likeness.argsort(dim=1, descending=True, stable=True)
+        target = target.gather(1, order[:, : self.count]).repeat_interleave(frames, dim=0)
+        order = order.repeat_interleave(frames, dim=0)
         self.gone, self.staying = order[:, : self.count], order[:, self.count :]  # of the others
-        self.target = target.gather(1, self.gone)  # of the destinations
+        self.target = target  # of the destinations
 
     def merge(self, tokens: Tensor) -> Tensor:
         """(B, h·w, C) → (B, h·w − count, C): destinations with what went into them, then the others that stay."""
@@ -98,7 +103,7 @@ class _MergedAttention:
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tokens, *others = args
-        self.merge = Merge(tokens, self.size, self.share)
+        self.merge = Merge(tokens, self.size, self.share, kwargs.get("num_frames", 1))
         return (self.merge.merge(tokens), *others), kwargs
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], result: Tensor) -> Tensor:
