@@ -4,7 +4,9 @@ import dataclasses
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -382,6 +384,27 @@ class TestKeyframes:
         assert finished(studio, run_id, "draft").keyframes[1].seed == 5
         assert len(list((run.folder / "states").iterdir())) == 4
 
+    def test_one_of_a_set_whose_drawing_was_stopped_brings_the_others(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def stopping(self: Making, *_: Any) -> Any:
+            raise Stopped
+
+        monkeypatch.setattr(Making, "_generate", stopping)
+        settings = dataclasses.replace(studio.defaults(), operation_steps=[300, 700])
+        run_id = studio.create(ANNA, png(), settings, "drawing.png")
+        studio.start_keyframes(ANNA, run_id)
+        assert not any(keyframe.done for keyframe in finished(studio, run_id, "cancelled").keyframes)
+        monkeypatch.undo()
+        studio.regenerate(ANNA, run_id, 1, 7)
+        status = finished(studio, run_id, "draft")
+        assert [keyframe.seed for keyframe in status.keyframes] == [None, 7, settings.seed, None]
+        # The ends are the picture and the canvas, not drawings of operation step 0.
+        whole = studio.status(ANNA, drawn(studio)).keyframes
+        for place in (0, -1):
+            assert pixels(status.keyframes[place].path).tolist() == pixels(whole[place].path).tolist()
+        assert pixels(status.keyframes[-1].path).min() == 255
+
     def test_more_are_put_where_they_belong(self, studio: Studio) -> None:
         run_id = drawn(studio)
         for step in (500, 10, 900):
@@ -451,7 +474,7 @@ class TestKeyframes:
         assert status.settings.width is None
         assert not status.settings_dirty
         # What is cut off would be told.
-        assert not [notice for notice in status.notices if "for the film" in notice]
+        assert not [notice for notice in status.notices if "the film" in notice]
 
 
 class TestFilm:
@@ -747,6 +770,21 @@ class TestBefore:
         with pytest.raises(UserError, match=part):
             studio.update(ANNA, run_id, settings)
         assert studio.status(ANNA, run_id).settings == studio.defaults()
+
+    def test_settings_changed_at_the_same_time_all_hold(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        run_id = studio.create(ANNA, png())
+        check = studio.check
+
+        def slow(*given: Any) -> None:
+            time.sleep(0.2)
+            check(*given)
+
+        monkeypatch.setattr(studio, "check", slow)
+        changes: list[dict[str, Any]] = [{"seed": 5}, {"steps": 3}, {"prompt": "a boat"}]
+        with ThreadPoolExecutor(len(changes)) as pool:
+            list(pool.map(lambda change: studio.change(ANNA, run_id, change), changes))
+        settings = studio.status(ANNA, run_id).settings
+        assert (settings.seed, settings.steps, settings.prompt) == (5, 3, "a boat")
 
     def test_seeds_are_checked_before_anything_is_lost(self, studio: Studio) -> None:
         run_id = drawn(studio)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from paintsundo.app.choosing import Choosing
 from paintsundo.app.engine import Picture
@@ -34,6 +35,14 @@ class Editing(Choosing):
         self.check(settings, (run.record.picture.width, run.record.picture.height))
         with self._editing(run):
             run.record.settings = copy.deepcopy(settings)
+
+    def change(self, user: str, run_id: str, given: Mapping[str, Any]) -> None:
+        """Some other settings; those not given stay, also where they are being changed at the same time."""
+        run = self.store.open(user, run_id)
+        with self._editing(run):
+            settings = RunSettings.from_mapping(given, run.record.settings)
+            self.check(settings, (run.record.picture.width, run.record.picture.height))
+            run.record.settings = settings
 
     def rename(self, user: str, run_id: str, title: str) -> None:
         """Another title."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from paintsundo.app.downloads import write_provenance
@@ -70,6 +71,7 @@ class MakingKeyframes(MakingParts):
         made_with = record.made_with
         assert made_with is not None
         picture = open_picture(run.original)
+        self._make_ends(picture, self._options(made_with))
         while True:
             with run.lock:
                 waiting = [keyframe for keyframe in record.keyframes if not keyframe.done]
@@ -87,6 +89,14 @@ class MakingKeyframes(MakingParts):
             clock.lap()
             states = self._generate(options, picture, record.prompt or "", [None, keyframe, None], clock)
             self._keep([keyframe], states[1:2], options)
+
+    def _make_ends(self, picture: Image.Image, options: InferOptions) -> None:
+        """The finished picture and the blank canvas, where the drawing of their set was stopped."""
+        ends = [each for each in self.run.record.keyframes if not each.done and each.origin in ("picture", "blank")]
+        fitted = fit_picture(picture, options.keyframes)
+        states = {"picture": fitted, "blank": np.full_like(fitted, 255)}
+        if ends:
+            self._keep(ends, [Image.fromarray(states[each.origin]) for each in ends], options)
 
     def _generate(
         self,

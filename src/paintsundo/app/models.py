@@ -93,7 +93,7 @@ class Models:
         return [self._choice(name) for name in self.names()]
 
     def _choice(self, name: str) -> ModelChoice:
-        labels = {"bundled": "Small models that come with the package", "official": "The published models"}
+        labels = {"bundled": "Bundled small models", "official": "The published models"}
         lacking = self.lacking(self.base(name))
         label = labels.get(name, name)
         if not lacking:

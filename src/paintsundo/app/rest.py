@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 import paintsundo
 from paintsundo.app.as_json import run_json, status_json, summary_json
 from paintsundo.app.faults import NotThere
-from paintsundo.app.run_settings import RunSettings
 from paintsundo.app.studio import ExportKind, Studio
 from paintsundo.app.uploads import display_name, display_text
 from paintsundo.errors import UserError
@@ -175,8 +174,7 @@ def api(studio: Studio) -> APIRouter:
 
     @router.patch("/runs/{run_id}", summary="Change settings; those not given stay")
     def change(user: User, run_id: str, settings: Annotated[dict[str, Any], Body()]) -> dict[str, Any]:
-        record = studio.store.open(user, run_id).record
-        studio.update(user, run_id, RunSettings.from_mapping(settings, record.settings))
+        studio.change(user, run_id, settings)
         return run_of(user, run_id)
 
     @router.delete("/runs/{run_id}", summary="Remove a run and its files for good")

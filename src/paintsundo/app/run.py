@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paintsundo.app.faults import as_sentence
 from paintsundo.app.keyframe_set import KeyframeSet
 from paintsundo.app.record import Keyframe, Record
 from paintsundo.app.run_settings import RunSettings
@@ -175,7 +176,7 @@ class Run(KeyframeSet):
                 seconds_left=live.seconds_left if stage in ("keyframes", "film") else None,
                 message=record.message,
                 error=record.error,
-                notices=list(record.notices),
+                notices=[as_sentence(notice) for notice in record.notices],
                 title=record.title,
                 prompt=record.prompt,
                 keyframes=[self.state(keyframe) for keyframe in record.keyframes],

@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { h, Keyed, set, show, tell } from "./dom.js";
 import { button } from "./fields.js";
+import { pictureOf } from "./keyframe_card.js";
 import { nameOf } from "./steps.js";
 
 export function candidatesView(store) {
@@ -45,8 +46,8 @@ function candidate(store, close) {
     return {
       element: h("li", {}, image),
       update(keyframe) {
-        const url = keyframe.url ?? keyframe.preview_url;
-        set(image, { src: url ?? null, alt: nameOf(keyframe) });
+        const url = pictureOf(keyframe, store.run);
+        set(image, { src: url, alt: nameOf(keyframe) });
         show(image, Boolean(url));
       },
     };

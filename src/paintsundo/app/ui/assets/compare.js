@@ -3,7 +3,10 @@
 import { freshId, h, set, tell } from "./dom.js";
 import { select } from "./fields.js";
 
-/** `update(states)`: [[key, label, url], …] from blank to finished; which two are compared is chosen here. */
+/**
+ * `update(states, shape)`: [[key, label, url], …] from blank to finished, and the [width, height] to which all are
+ * cropped, as the film crops them. Which two are compared is chosen here.
+ */
 export function compare({ id }) {
   const before = h("img.before", { alt: "", draggable: "false" });
   const after = h("img.after", { alt: "", draggable: "false" });
@@ -20,8 +23,8 @@ export function compare({ id }) {
   const sheet = h(
     "div.compare-sheet",
     {},
-    after,
-    before,
+    h("div.side", {}, after),
+    h("div.side.cut", {}, before),
     h("div.divide", { "aria-hidden": "true" }),
     left,
     right,
@@ -32,6 +35,12 @@ export function compare({ id }) {
   divide();
 
   let states = [];
+  let shape = [1, 1];
+  const fit = () => {
+    const factor = Math.min(sheet.clientWidth / shape[0], sheet.clientHeight / shape[1]);
+    set(sheet, { style: { "--wide": `${shape[0] * factor}px`, "--high": `${shape[1] * factor}px` } });
+  };
+  new ResizeObserver(fit).observe(sheet);
   const chosen = { before: null, after: null };
   const pick = (side) => (key) => {
     chosen[side] = key;
@@ -64,8 +73,10 @@ export function compare({ id }) {
       chosen[side] = key;
       draw();
     },
-    update(next) {
+    update(next, common) {
       states = next;
+      shape = common;
+      fit();
       draw();
     },
   };

@@ -3,6 +3,8 @@
 import { h, set } from "./dom.js";
 import { region } from "./geometry.js";
 
+const LINE = 2; // pixels about what is kept
+
 export function crop() {
   const image = h("img", { alt: "Your picture", draggable: "false" });
   const kept = h("div.kept", { "aria-hidden": "true" });
@@ -19,7 +21,8 @@ export function crop() {
     const top = Math.min(0, kept_.y);
     const width = Math.max(picture.width, kept_.width);
     const height = Math.max(picture.height, kept_.height);
-    const scale = Math.min(element.clientWidth / width, element.clientHeight / height, 2.5);
+    const room = (side) => side - 2 * LINE;
+    const scale = Math.min(room(element.clientWidth) / width, room(element.clientHeight) / height, 2.5);
     if (!Number.isFinite(scale) || scale <= 0) return;
     const px = (value) => `${value * scale}px`;
     set(sheet, { style: { width: px(width), height: px(height) } });

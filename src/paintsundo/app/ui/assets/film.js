@@ -99,7 +99,7 @@ export function filmView(store) {
       standIns: standIns(plan, status),
       places: plan.places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]),
     });
-    if (comparing) comparison.update(states(plan, url, film.frame));
+    if (comparing) comparison.update(states(plan, url, film.frame), status.film_size ?? status.size);
     fetchCurves(status, run.id);
     show(show_.element, Boolean(view.curves) && !comparing);
   }

@@ -6,8 +6,9 @@ import { button, iconButton, randomSeed, seed } from "./fields.js";
 import { nameOf } from "./steps.js";
 import { chooseFile } from "./uploads.js";
 
-/** What there is to see of a keyframe. */
-export const pictureOf = (keyframe) => keyframe.url ?? keyframe.preview_url ?? null;
+/** What there is to see of a keyframe; the finished one is the run's picture, also before it is fitted. */
+export const pictureOf = (keyframe, run) =>
+  keyframe.url ?? keyframe.preview_url ?? (keyframe.origin === "picture" ? run.picture.url : null);
 
 const actions = {
   redraw: (store, index, seedValue) => store.actOnRun((id) => api.redraw(id, index, seedValue)),
@@ -93,8 +94,9 @@ export function card(store, select) {
         draggable: next.busy ? "false" : "true",
       });
       set(face, { "aria-pressed": String(next.selected), "aria-label": `${label}${next.done ? "" : ", being drawn"}` });
-      set(image, { src: pictureOf(next) });
-      show(image, Boolean(pictureOf(next)));
+      const source = pictureOf(next, store.run);
+      set(image, { src: source });
+      show(image, Boolean(source));
       tell(name, label);
       tell(
         note,

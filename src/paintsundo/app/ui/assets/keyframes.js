@@ -13,7 +13,7 @@ import { timeline } from "./timeline.js";
 export function keyframesView(store) {
   const view = { selected: null, mode: "look" };
   const big = h("img", { alt: "", draggable: "false" });
-  const waiting = h("p.stage-words", {}, "Waiting for the first strokes…");
+  const waiting = h("p.stage-words");
   const words = h("p.plan-words");
   const look = h("figure.look", {}, big, waiting);
   const comparison = compare({ id: "pu-compare" });
@@ -78,12 +78,16 @@ export function keyframesView(store) {
     mode.update(comparing ? "compare" : "look");
     show(look, !comparing && !sideBySide);
     show(comparison.element, comparing);
-    if (comparing) comparison.update(drawn.map((keyframe) => [keyframe.id, nameOf(keyframe), keyframe.url]));
+    if (comparing) {
+      const states = drawn.map((keyframe) => [keyframe.id, nameOf(keyframe), keyframe.url]);
+      comparison.update(states, status.size);
+    }
 
-    const url = current ? pictureOf(current) : run.picture.url;
+    const url = current ? pictureOf(current, run) : run.picture.url;
     set(big, { src: url, alt: current ? nameOf(current) : "Your picture" });
     show(big, Boolean(url));
     look.classList.toggle("unfinished", Boolean(current) && !current.done);
+    tell(waiting, store.busy ? "Waiting for the first strokes…" : "Not drawn yet.");
     show(waiting, Boolean(current) && !url);
     show(words, all.length === 0 || sideBySide);
     tell(words, sideBySide ? "Take the drawing you like best." : "Drag the marks to where keyframes should be drawn.");

@@ -73,7 +73,7 @@ export function keyframesPanel(store, candidates) {
     show(lacking, missingModel);
     others.update({ visible: candidates.hidden() });
     sampling.update();
-    const there = (status?.keyframes ?? []).length > 0;
+    const there = (status?.keyframes ?? []).some((keyframe) => keyframe.done);
     draw.update({ text: there ? "Draw all again" : "Draw the keyframes", disabled: busy || missingModel });
     draw.element.classList.toggle("primary", !ready);
     const absent = missing();

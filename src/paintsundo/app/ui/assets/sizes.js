@@ -56,11 +56,11 @@ export function keyframeSize(store) {
       const { run, settings, model } = store;
       const usual = model?.settings;
       const same = usual?.width && usual.width === settings.width && usual.height === settings.height;
-      const current = store.ownSize ? "own" : settings.width === null ? "shape" : same ? "model" : "own";
+      const current = store.ownSize ? "own" : (settings.width ?? null) === null ? "shape" : same ? "model" : "own";
       const shape = run && current === "shape" ? `, ${sizeText(frameOf(store))}` : "";
       size.update(current, [
         ["shape", `As the picture${shape}`],
-        ...(usual?.width ? [["model", `As the model's, ${sizeText(usual)}`]] : []),
+        ...(usual?.width ? [["model", `The model's own, ${sizeText(usual)}`]] : []),
         ["own", "My own"],
       ]);
       show(own.element, current === "own");

@@ -167,6 +167,7 @@ export class Store extends EventTarget {
   }
 
   #settled(status) {
+    if (status.stage === "cancelled" || status.stage === "interrupted") return; // the page shows it where it stopped
     if (status.stage === "failed") this.fail(new Error(status.error || status.message || "The run failed."));
     else if (status.stage === "done" && status.has_film) this.say("The film is finished.", this.view === "film");
     else if (this.ready) this.say("The keyframes are ready.", this.view === "keyframes");
