@@ -52,6 +52,7 @@ def test_the_whole_way_with_the_embedded_default_and_its_screenshots(
     phone.context.add_cookies(cookies)
     phone.arrive(f"/#{visitor.run_id()}/film")
     phone.at("#pu-player-scrub").fill(str(int(0.6 * frames)))
+    phone.page.evaluate("document.activeElement.blur()")
     phone.page.wait_for_load_state("networkidle")
     phone.shot("phone")
 
