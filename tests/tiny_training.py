@@ -93,7 +93,7 @@ TINY = {
         "model.frames=4",
         "model.crop=32",
     ),
-    "video_decoder": ("model.frames=3", "model.crop=32"),
+    "video_decoder": ("model.frames=3", "model.crop=32", "model.train_between=1"),
     "multi_frame": (
         "model.network.model_channels=16",
         "model.network.channel_mult=[1,1,1]",

@@ -68,7 +68,7 @@ def test_joined_statistics_are_those_of_group_norm():
     norm = randomise(torch.nn.GroupNorm(3, 12, eps=1e-5))
     clip = torch.randn(7, 12, 5, 4) + 100 * torch.arange(12).view(1, 12, 1, 1)
     whole = norm(clip.transpose(0, 1)[None])[0].transpose(0, 1)
-    torch.testing.assert_close(_normalisation(norm, clip, 3)(clip), whole, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(_normalisation(norm, clip, 3, alone=False)(clip), whole, rtol=1e-3, atol=1e-4)
 
 
 def test_gradients_take_the_whole_clip(vae):

@@ -98,6 +98,9 @@ def test_second_pass_changes_the_decoder_alone(runs: SimpleNamespace, bank: Proc
         if not torch.equal(one, other)
     }
     assert changed == {"decoder"}
+    assert (before.config["time_context"], before.config["decode_group"]) == ("neighbours", 2)
+    assert (after.config["time_context"], after.config["decode_group"]) == ("ends", 0)
+    assert not after.config["decode_sliding"]
     clips = to_signed(bank.states(torch.tensor([0, 1]), torch.tensor([[1.0, 0.5, 0.1]] * 2))).transpose(1, 2)
     with torch.no_grad():
         assert torch.equal(before.encode(clips)[0], after.encode(clips)[0])

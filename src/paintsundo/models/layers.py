@@ -47,9 +47,26 @@ class TemporalConv(nn.Conv3d):
         return out.unflatten(3, clip.shape[3:])
 
 
-def temporal_conv(in_channels: int, out_channels: int) -> TemporalConv:
-    """Kernel (3, 1, 1), padded to keep the number of frames."""
-    return TemporalConv(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
+def temporal_conv(in_channels: int, out_channels: int, ends: bool = False) -> TemporalConv:
+    """Kernel (3, 1, 1), padded to keep the number of frames; an `EndsConv` with `ends`."""
+    return (EndsConv if ends else TemporalConv)(in_channels, out_channels, kernel_size=(3, 1, 1), padding=(1, 0, 0))
+
+
+class EndsConv(TemporalConv):
+    """`TemporalConv` of kernel 3 whose outer taps fall on the first and last frame of the clip, not on neighbours.
+
+    Frames between the ends then do not depend on each other nor on their place. Clips of one or two frames come out as
+    those of `TemporalConv`.
+    """
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, h, w) → (B, C', T, h, w), or (B, C, T, h·w) → (B, C', T, h·w)."""
+        timeline = clip if clip.dim() == 4 else clip.flatten(3)
+        before, own, after = self.weight.squeeze(-1).split(1, dim=2)
+        out = F.conv2d(timeline, own, self.bias)
+        out[:, :, 1:] += F.conv2d(timeline[:, :, :1], before)
+        out[:, :, :-1] += F.conv2d(timeline[:, :, -1:], after)
+        return out if clip.dim() == 4 else out.unflatten(3, clip.shape[3:])
 
 
 def is_channels_last(x: torch.Tensor) -> bool:

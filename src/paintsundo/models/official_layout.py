@@ -145,6 +145,7 @@ class OfficialLayoutMixin:
         subfolder: str | None = None,
         torch_dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        changes: Mapping[str, Any] | None = None,
     ) -> Network:
         """Load a network, in evaluation mode, from a local folder.
 
@@ -153,22 +154,29 @@ class OfficialLayoutMixin:
             subfolder: of `folder`.
             torch_dtype: of the loaded network, whatever that of the file.
             device: where to put it.
+            changes: values of the configuration in place of the file's.
 
         Raises:
-            UserError: a file is missing or damaged, the configuration is another network's, or tensors are
-                missing, unknown or wrongly shaped.
+            UserError: a file is missing or damaged, the configuration is another network's, a change is unknown, or
+                tensors are missing, unknown or wrongly shaped.
         """
         folder = Path(folder) / subfolder if subfolder else Path(folder)
-        config = cls._known_config(read_config(folder), folder)
+        if strange := sorted(set(changes or ()) - cls._configurable()):
+            raise UserError(f"the configuration of a {cls.__name__} has no {', '.join(strange)}")
+        config = cls._known_config(read_config(folder), folder) | dict(changes or {})
         network = build(lambda: cls.from_config(config), folder / "config.json")  # type: ignore[attr-defined]
         tensors = read_tensors(folder, cls.weights_file, device)
         load_tensors(network, cast_floating(tensors, torch_dtype), folder / cls.weights_file)
         return network.to(device).eval()
 
     @classmethod
+    def _configurable(cls) -> set[str]:
+        return set(cls._get_init_keys(cls)) - {"self", "kwargs"}  # type: ignore[attr-defined]
+
+    @classmethod
     def _known_config(cls, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """The keys of the configuration that this network knows; the others are told, and ignored."""
-        known = cls._get_init_keys(cls) - {"self", "kwargs"}  # type: ignore[attr-defined]
+        known = cls._configurable()
         public = {key for key in config if not key.startswith("_")}
         unknown = sorted(public - known)
         if len(unknown) >= max(1, len(public & known)):

@@ -42,6 +42,9 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
             them; 0, as published, decodes the whole clip at once (optional). For decoders trained on short clips.
         decode_sliding: decode every frame at each place of a group and take the mean (optional), in `decode_group`
             times the time: what a place does to colours then does not alternate from frame to frame.
+        time_context: what the decoder's convolutions over time see around a frame: its "neighbours", as published, or
+            the clip's "ends" in their place, each frame being normalised alone; then frames between the ends do not
+            depend on each other, and `decode_group` has no meaning (optional).
 
     Raises:
         UserError: a value that this network does not compute, or groups that do not divide the channels.
@@ -58,6 +61,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         "scale_factor": 0.18215,
         "decode_group": 0,
         "decode_sliding": False,
+        "time_context": "neighbours",
     }
     _repeated_blocks: ClassVar[list[str]] = ["ResnetBlock", "VideoResnetBlock"]
     _no_split_modules: ClassVar[list[str]] = [
@@ -88,10 +92,13 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         scale_factor: float = 0.18215,
         decode_group: int = 0,
         decode_sliding: bool = False,
+        time_context: str = "neighbours",
     ) -> None:
         super().__init__()
         if not double_z or len(attn_resolutions):
             raise UserError("VideoAutoencoderKL computes double_z=True and attn_resolutions=[] only")
+        if time_context not in ("neighbours", "ends"):
+            raise UserError(f"time_context is neighbours or ends, not {time_context}")
         channels = tuple(ch * multiplier for multiplier in ch_mult)
         shared: dict[str, Any] = {
             "channels": channels,
@@ -108,6 +115,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
             combiner_levels=combiner_levels,
             combiner_heads=combiner_heads,
             combiner_head_dim=combiner_head_dim,
+            ends=time_context == "ends",
             **shared,
         )
         self.quant_conv = nn.Conv2d(2 * z_channels, 2 * z_channels, 1)
@@ -191,7 +199,7 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         if dtype != self.encoder.conv_in.weight.dtype:  # the decoder alone may be of another type
             latents, hidden = latents.to(dtype), [state.to(dtype) for state in hidden]
         group = self.config["decode_group"]
-        if group and latents.shape[2] > group + 2:
+        if group and self.config["time_context"] == "neighbours" and latents.shape[2] > group + 2:
             return self._decode_groups(latents, hidden, group)
         batch, _, num_frames = latents.shape[:3]
         latents = (latents / self.scale_factor).transpose(1, 2).flatten(0, 1)

@@ -76,22 +76,28 @@ class ResnetBlock(nn.Module):
 
 
 class VideoResnetBlock(ResnetBlock):
-    """`ResnetBlock` on frames, then convolutions over time, mixed in by sigmoid(`mix_factor`)."""
+    """`ResnetBlock` on frames, then convolutions over time, mixed in by sigmoid(`mix_factor`).
 
-    def __init__(self, in_channels: int, out_channels: int, dropout: float, norm_groups: int) -> None:
+    With `ends` those are `EndsConv`, and each frame is normalised alone.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, dropout: float, norm_groups: int, ends: bool = False
+    ) -> None:
         super().__init__(in_channels, out_channels, dropout, norm_groups)
+        self.ends = ends
         self.time_stack = nn.ModuleDict(
             {
                 "in_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
                     SiLU(),
-                    temporal_conv(out_channels, out_channels),
+                    temporal_conv(out_channels, out_channels, ends),
                 ),
                 "out_layers": nn.Sequential(
                     group_norm(norm_groups, out_channels, eps=1e-5),
                     SiLU(),
                     nn.Dropout(dropout),
-                    temporal_conv(out_channels, out_channels),
+                    temporal_conv(out_channels, out_channels, ends),
                 ),
             }
         )
@@ -102,16 +108,25 @@ class VideoResnetBlock(ResnetBlock):
         frames = super().forward(frames)
         if fused.fast(self, frames):
             return self._fused_over_time(frames, num_frames)
-        clip = self.time_stack["in_layers"](frames_to_clip(frames, num_frames))
-        clip = self.time_stack["out_layers"](clip)
+        hidden = frames if self.ends else frames_to_clip(frames, num_frames)
+        for name in ("in_layers", "out_layers"):
+            *before, conv = self.time_stack[name]
+            for layer in before:
+                hidden = layer(hidden)
+            hidden = clip_to_frames(conv(frames_to_clip(hidden, num_frames))) if self.ends else conv(hidden)
         # a·(x + stack(x)) + (1 − a)·x
-        return frames + self.mix_factor.sigmoid() * clip_to_frames(clip)
+        return frames + self.mix_factor.sigmoid() * (hidden if self.ends else clip_to_frames(hidden))
 
     def _fused_over_time(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:
         timeline, bias = frames_to_timeline(frames, num_frames), None
         for layers in (self.time_stack["in_layers"], self.time_stack["out_layers"]):
             shift = None if bias is None else bias[None]
-            timeline, bias = fused.convolve(layers[-1], fused.normalise(layers[0], timeline, shift, silu=True))
+            if self.ends:  # statistics of each frame
+                alone = timeline_to_frames(timeline, *frames.shape[-2:])
+                timeline = frames_to_timeline(fused.normalise(layers[0], alone, shift, silu=True), num_frames)
+            else:
+                timeline = fused.normalise(layers[0], timeline, shift, silu=True)
+            timeline, bias = fused.convolve(layers[-1], timeline)
         return fused.add(frames, timeline_to_frames(timeline, *frames.shape[-2:]), bias, self.mix_factor.sigmoid())
 
 
@@ -172,7 +187,7 @@ class MidBlock(nn.Module):
     """Block, attention, block at the smallest resolution."""
 
     def __init__(
-        self, block: type[ResnetBlock], channels: int, dropout: float, norm_groups: int, attention: bool
+        self, block: Callable[..., ResnetBlock], channels: int, dropout: float, norm_groups: int, attention: bool
     ) -> None:
         super().__init__()
         self.block_1 = block(channels, channels, dropout, norm_groups)
@@ -234,10 +249,10 @@ class AttentionCombiner(Attention):
 class VideoConv(nn.Conv2d):
     """A convolution of frames, then one over time (`time_mix_conv`)."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, ends: bool = False) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
         self.fused = False
-        self.time_mix_conv = temporal_conv(out_channels, out_channels)
+        self.time_mix_conv = temporal_conv(out_channels, out_channels, ends)
 
     def forward(self, frames: torch.Tensor, num_frames: int) -> torch.Tensor:  # type: ignore[override]
         """(B·T, C, h, w) → (B·T, C', h, w)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class Decoder(nn.Module):
         combiner_levels: Sequence[int],
         combiner_heads: int,
         combiner_head_dim: int,
+        ends: bool = False,
     ) -> None:
         super().__init__()
         self.slice_frames: int | None = None
@@ -43,13 +45,13 @@ class Decoder(nn.Module):
         self._gradient_checkpointing_func: Callable | None = None
         previous = channels[-1]
         self.conv_in = nn.Conv2d(z_channels, previous, 3, padding=1)
-        self.mid = MidBlock(VideoResnetBlock, previous, dropout, norm_groups, mid_attention)
+        block = partial(VideoResnetBlock, ends=ends)
+        self.mid = MidBlock(block, previous, dropout, norm_groups, mid_attention)
         stages: list[nn.Module] = []
         for level, width in reversed(list(enumerate(channels))):
             stage = nn.Module()
             stage.block = nn.ModuleList(
-                VideoResnetBlock(previous if i == 0 else width, width, dropout, norm_groups)
-                for i in range(num_res_blocks + 1)
+                block(previous if i == 0 else width, width, dropout, norm_groups) for i in range(num_res_blocks + 1)
             )
             if level > 0:
                 stage.upsample = Upsample(width)
@@ -65,7 +67,7 @@ class Decoder(nn.Module):
         self.attn_refinement.append(ConvCombiner(stem_channels, previous))
         self.silu = SiLU()
         self.norm_out = group_norm(norm_groups, previous, eps=1e-6)
-        self.conv_out = VideoConv(previous, out_channels)
+        self.conv_out = VideoConv(previous, out_channels, ends)
 
     def forward(self, latents: torch.Tensor, states: Sequence[torch.Tensor], num_frames: int) -> torch.Tensor:
         """(B·T, z, h, w), kept states (B, C, 2, H', W') as the encoder orders them → (B·T, 3, H, W)."""

@@ -88,11 +88,11 @@ def _add_over_time(block: VideoResnetBlock, clip: torch.Tensor, slice_frames: in
     norm, _, conv = block.time_stack["in_layers"]
     norm_out, _, _, conv_out = block.time_stack["out_layers"]
     pieces = list(_rows(clip, slice_frames))
-    normalise = _normalisation(norm, clip, slice_frames)
+    normalise = _normalisation(norm, clip, slice_frames, block.ends)
     hidden = torch.empty_like(clip)
     for rows in pieces:
         hidden[:, :, rows] = _over_time(conv, F.silu(normalise(clip[:, :, rows]), inplace=True), len(clip))
-    normalise = _normalisation(norm_out, hidden, slice_frames)
+    normalise = _normalisation(norm_out, hidden, slice_frames, block.ends)
     mix = block.mix_factor.sigmoid()
     for rows in pieces:
         clip[:, :, rows] += mix * _over_time(conv_out, F.silu(normalise(hidden[:, :, rows]), inplace=True), len(clip))
@@ -118,32 +118,44 @@ def _merge(
             clip[-1] += last
 
 
-def _normalisation(norm: nn.GroupNorm, clip: torch.Tensor, slice_frames: int) -> _Layer:
-    """A GroupNorm with the statistics of a whole clip (T, C, h, w), to be applied to parts of it.
+def _normalisation(norm: nn.GroupNorm, clip: torch.Tensor, slice_frames: int, alone: bool) -> _Layer:
+    """A GroupNorm with the statistics of a whole clip (T, C, h, w), or of each frame `alone`; it takes parts of one."""
+    statistics = _statistics_of_frames if alone else _statistics_of_clip
+    variance, mean = statistics(clip, norm.num_groups, slice_frames)
+    width = norm.num_channels // norm.num_groups
+    scale = (variance + norm.eps).rsqrt().repeat_interleave(width, dim=1) * norm.weight.float()
+    offset = norm.bias.float() - mean.repeat_interleave(width, dim=1) * scale
 
-    Mean and variance of the parts are joined as Chan, Golub and LeVeque (1979) do.
-    """
+    def apply(part: torch.Tensor) -> torch.Tensor:
+        values = part * scale[..., None, None]
+        return values.add_(offset[..., None, None]).to(part.dtype)
+
+    return apply
+
+
+def _statistics_of_frames(clip: torch.Tensor, groups: int, slice_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Variance and mean (T, groups)."""
+    parts = [
+        torch.var_mean(some.float().unflatten(1, (groups, -1)), dim=(2, 3, 4), correction=0)
+        for some in clip.split(slice_frames)
+    ]
+    return torch.cat([variance for variance, _ in parts]), torch.cat([mean for _, mean in parts])
+
+
+def _statistics_of_clip(clip: torch.Tensor, groups: int, slice_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Variance and mean (1, groups): those of the parts joined as Chan, Golub and LeVeque (1979) do."""
     count = 0
-    mean = spread = torch.zeros(norm.num_groups, device=clip.device)
+    mean = spread = torch.zeros(groups, device=clip.device)
     for some in clip.split(slice_frames):
-        values = some.float().unflatten(1, (norm.num_groups, -1))
+        values = some.float().unflatten(1, (groups, -1))
         own_variance, own_mean = torch.var_mean(values, dim=(0, 2, 3, 4), correction=0)
-        own_count = values.numel() // norm.num_groups
+        own_count = values.numel() // groups
         total = count + own_count
         difference = own_mean - mean
         spread = spread + own_variance * own_count + difference.square() * (count * own_count / total)
         mean = mean + difference * (own_count / total)
         count = total
-    deviation = (spread / count + norm.eps).rsqrt()
-    width = norm.num_channels // norm.num_groups
-    scale = deviation.repeat_interleave(width) * norm.weight.float()
-    offset = norm.bias.float() - mean.repeat_interleave(width) * scale
-
-    def apply(part: torch.Tensor) -> torch.Tensor:
-        values = part * scale[:, None, None]
-        return values.add_(offset[:, None, None]).to(part.dtype)
-
-    return apply
+    return (spread / count)[None], mean[None]
 
 
 def _over_time(conv: nn.Module, frames: torch.Tensor, num_frames: int) -> torch.Tensor:

@@ -67,8 +67,9 @@ def parameter_rows(options: TrainOptions) -> list[Row]:
         sizes, source = model.get("network") or {}, "model.network"
         start = options.start if options.start is not None else model.get("start")
         if start is not None and (Path(start) / "vae" / "config.json").is_file():
-            sizes, source = read_config(Path(start) / "vae"), f"start={start}"
-        elif not sizes:
+            changes = sizes if name == "VideoAutoencoderModule" else {}
+            sizes, source = {**read_config(Path(start) / "vae"), **changes}, f"start={start}"
+        elif start is not None or not sizes:
             return [Row("vae", None, 0, "model.start")]
         kind = "single_frame" if name == "ImageAutoencoderModule" else "multi_frame"
         return [_row(options, "vae", _network(kind, "vae", sizes), _unfrozen(model), source)]

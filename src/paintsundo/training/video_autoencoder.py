@@ -28,17 +28,14 @@ class VideoAutoencoderModule(PaintsUndoModule):
 
     Args:
         network: configuration of `VideoAutoencoderKL`.
-        start: folder whose `vae/` training goes on from; `network` is then not used.
+        start: folder whose `vae/` training goes on from; `network` then says what is to differ from its configuration.
         train_encoder: also change the encoder; without it the latent space stays as it is, and with it every
             network trained on those latents.
         crop: side in pixels of a random square cut from every clip, a multiple of 16; None takes whole pictures.
         static_start: begin with temporal kernels collapsed onto their middle (`collapse_temporal_kernels`).
         decode_group: written into the exported configuration, see `VideoAutoencoderKL`.
-        train_groups: train on what the decoder will see with `decode_group`, the ends of clips of `frames` and so many
-            neighbours between them; otherwise on whole clips.
-        shuffle_places: train on the frames between the ends in any order. Otherwise the place of a frame in its group
-            says how far it is painted, and the decoder learns to add what it says: with latents that a network drew,
-            colours then differ from place to place.
+        train_between: train on the ends of clips of `frames` and so many neighbours between them alone, as many as the
+            decoder will see with `decode_group`, or any number where they do not depend on each other; 0: whole clips.
         channels_last: keep weights channels-last, which is faster on processors.
         frames: clip length in training; decoding works for any length.
         span: shortest and longest interval of a clip, in shares of the whole work.
@@ -53,8 +50,7 @@ class VideoAutoencoderModule(PaintsUndoModule):
         crop: int | None = None,
         static_start: bool = False,
         decode_group: int = 0,
-        train_groups: bool = False,
-        shuffle_places: bool = False,
+        train_between: int = 0,
         channels_last: bool = False,
         frames: int = 8,
         span: tuple[float, float] = (0.08, 0.4),
@@ -66,11 +62,11 @@ class VideoAutoencoderModule(PaintsUndoModule):
         self.vae = (
             VideoAutoencoderKL(**network)
             if start is None
-            else VideoAutoencoderKL.from_pretrained(Path(start) / "vae").train()
+            else VideoAutoencoderKL.from_pretrained(Path(start) / "vae", changes=network).train()
         )
-        self.train_encoder, self.crop, self.shuffle_places = train_encoder, crop, shuffle_places
-        self.decode_group, self.group = decode_group, decode_group if train_groups else 0
-        self.vae.register_to_config(decode_group=self.group)  # clips of a group are decoded whole, sheets in groups
+        self.train_encoder, self.crop = train_encoder, crop
+        self.decode_group, self.between = decode_group, train_between
+        self.vae.register_to_config(decode_group=self.between)  # such clips are decoded whole, sheets in groups
         if static_start:
             collapse_temporal_kernels(self.vae.decoder)
         if channels_last:
@@ -92,13 +88,11 @@ class VideoAutoencoderModule(PaintsUndoModule):
         return ClipRule(self.frames, (float(self.span[0]), float(self.span[1])))
 
     def make_batches(self, bank: ProcessBank, batch_size: int) -> StateClips:
-        return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop, group=self.group)
+        return StateClips(bank, batch_size, self.frames, self.span, crop=self.crop, group=self.between)
 
     def step(self, batch: dict[str, Tensor], batch_index: int) -> Tensor:
         clips = batch["clips"]
         clips = to_signed(clips).transpose(1, 2) if clips.dtype == torch.uint8 else clips
-        if self.shuffle_places:
-            clips = shuffled_between(clips)
         posterior, hidden = self.vae.encode_distribution(clips)
         noise = self.latent_noise * torch.randn_like(posterior.mean)
         # latents read from a file are scaled; only freshly trained ones have unit deviation as they come
@@ -174,11 +168,3 @@ def collapse_temporal_kernels(network: nn.Module) -> None:
             total = module.weight.sum(2)
             module.weight.zero_()
             module.weight[:, :, module.weight.shape[2] // 2] = total
-
-
-def shuffled_between(clips: Tensor) -> Tensor:
-    """Clips (B, C, T, H, W) with the frames between first and last in an order drawn for each."""
-    inner = clips[:, :, 1:-1]
-    order = torch.rand(inner.shape[0], inner.shape[2], device=clips.device).argsort(1)
-    inner = inner.gather(2, order[:, None, :, None, None].expand_as(inner))
-    return torch.cat([clips[:, :, :1], inner, clips[:, :, -1:]], dim=2)
