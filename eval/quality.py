@@ -8,7 +8,8 @@ data=DATASET [truth=DATASET]: true processes taken as films, beside their null b
 data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[film,calibration,interpolation]]
     [prompts=tagger|record|empty]: a pair of models on the finished pictures of true processes, going on where it
     stopped; overrides are infer.py's. batch=N pictures at once, workers=N processes that measure meanwhile. Cheaper on
-    a CPU: size=128 clips=1 overrides=[keyframes.num_inference_steps=10,video.num_inference_steps=4].
+    a CPU: size=128 clips=1 overrides=[keyframes.num_inference_steps=10,video.num_inference_steps=4]. clip_seeds=N:
+    clips between true keyframes N times: their mean, and how far two are apart, tell what the keyframes leave open.
 data=DATASET models=PAIR seeds=10 [words=[ink,painting]]: instead, what prompts and seeds change (sensitivity.json):
     films of ten seeds of each picture, how far apart they are and how many are valid; states with each of the words put
     before the picture's own prompt, or under the next picture's prompt.
@@ -79,6 +80,7 @@ class QualitySettings:
     workers: int | None = None
     size: int | None = None
     clips: int | None = None
+    clip_seeds: int = 1
     seeds: int | None = None
     words: list[str] = field(default_factory=list)
     against: str | None = None
@@ -147,6 +149,7 @@ def measure_models(settings: QualitySettings) -> None:
         workers=settings.workers,
         size=settings.size,
         clips=settings.clips,
+        clip_seeds=settings.clip_seeds,
     )
     tables = [pair_table(report["summary"])]
     groups = summarise_groups(report["processes"])

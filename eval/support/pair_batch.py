@@ -34,6 +34,8 @@ from support.true_processes import TrueProcess
 
 ROWS = 32
 """Keyframes computed together where several pictures are, unless keyframes.batch says otherwise."""
+SEED_STEP = 1000
+"""Between the seeds of clips that are made several times; a film's pairs take the seeds next to its own."""
 
 
 class PairBatch:
@@ -44,10 +46,19 @@ class PairBatch:
         together: pictures, and clips, computed at once.
         size: pictures at the area of a square of this side, in their process' shape; None: as `maker` has it.
         clips: of how many pairs of true keyframes frames between are made, spread evenly; None: of all.
+        clip_seeds: how often those are made, each time with another seed.
     """
 
-    def __init__(self, maker: PairMaker, together: int = 1, size: int | None = None, clips: int | None = None) -> None:
+    def __init__(
+        self,
+        maker: PairMaker,
+        together: int = 1,
+        size: int | None = None,
+        clips: int | None = None,
+        clip_seeds: int = 1,
+    ) -> None:
         self.maker, self.pipe, self.together, self.clip_count = maker, maker.pipe, together, clips
+        self.clip_seeds = clip_seeds
         self.side = size
         self.works = [1.0, *map(work_of_step, maker.steps), 0.0]
 
@@ -246,8 +257,10 @@ class PairBatch:
             [round(place) for place in np.linspace(0, len(ends) - 1, count + 2)[1:-1]] if count < len(ends) else None
         )
         chosen = sorted(set(chosen)) if chosen is not None else list(range(len(ends)))
-        ours = self.clips([states_of(true.process, self.works, size) for true in trues], video, chosen)
-        for one, true, clips in zip(made, trues, ours, strict=True):
+        keyframes = [states_of(true.process, self.works, size) for true in trues]
+        seeds = [video.seed + number * SEED_STEP for number in range(self.clip_seeds)]
+        ours, *others = (self.clips(keyframes, video, chosen, [seed] * len(keyframes)) for seed in seeds)
+        for number, (one, true, clips) in enumerate(zip(made, trues, ours, strict=True)):
             found: dict[str, list[Film]] = {"ours": [], "true": [], "cross_fade": [], "ceiling": []}
             for clip, pair in zip(clips, chosen, strict=True):
                 states = states_of(true.process, np.linspace(*ends[pair], len(clip)), size)
@@ -255,6 +268,10 @@ class PairBatch:
                 for name, film in parts.items():
                     found[name].append(film[1:-1])
             one.between = {name: np.concatenate(films) for name, films in found.items()}
+            if others:
+                again = [np.concatenate([clip[1:-1] for clip in other[number]]) for other in others]
+                mean = np.mean([one.between["ours"], *again], axis=0, dtype=np.float32)
+                one.between |= {"another_seed": again[0], "mean_of_seeds": np.round(mean).astype(np.uint8)}
 
     @torch.inference_mode()
     def _decoded(self, clip: Film) -> Film:

@@ -34,7 +34,8 @@ class Made:
         states: generated at CALIBRATION_STEPS, and true_states there.
         ceilings: PSNR of the finished picture's round trip, "video" (None without a video model) and "keyframe".
         between: in-between frames of all clips made from true keyframes, (N,H,W,3); the true ones, those of a
-            cross-fade of the true ends, and the true ones through the autoencoder.
+            cross-fade of the true ends, and the true ones through the autoencoder; where they were made with several
+            seeds also those of "another_seed" and the "mean_of_seeds".
         seconds: part → seconds.
     """
 

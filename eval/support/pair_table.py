@@ -9,8 +9,9 @@ from support.tables import markdown, number
 EXPLANATION = """\
 Means over subjects with 95 % bootstrap intervals; ↑ higher is better, ↓ lower. Null baselines are made of each film's
 own pictures (those of operation steps: of the finished picture). – : not measured. ✓ : the film is better and both
-intervals lie apart; ✗ : the film is worse and they lie apart."""
-NO_NULLS = ("film", "truth", "ceiling", "keyframe")
+intervals lie apart; ✗ : the film is worse and they lie apart. Mean of seeds: of clips made several times, against the
+truth; between seeds: two of them against each other."""
+NO_NULLS = ("film", "truth", "ceiling", "keyframe", "mean_of_seeds", "between_seeds")
 BY_GROUP = (
     *("progress_curve_error", "change_region_iou", "stage_order_error", "abruptness", "locality"),
     *("calibration_error", "interpolation_gain", "end_psnr", "end_below_ceiling"),

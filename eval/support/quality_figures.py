@@ -64,6 +64,9 @@ def figures_of(made: Mapping[str, Any], baselines: bool = True) -> dict[str, Any
         figures["interpolation"] = {
             name: finite_psnr(frames, true_frames) for name, frames in made["between"].items() if name != "true"
         }
+        if "another_seed" in made["between"]:
+            between = made["between"]
+            figures["interpolation"]["between_seeds"] = finite_psnr(between["ours"], between["another_seed"])
     return figures
 
 

@@ -67,13 +67,20 @@ OTHERS: dict[str, tuple[str, int, int, dict[str, Callable[[Figures], Any]]]] = {
             "film": lambda f: lookup(f, "interpolation", "ours"),
             "cross_fade": lambda f: lookup(f, "interpolation", "cross_fade"),
             "ceiling": lambda f: lookup(f, "interpolation", "ceiling"),
+            "mean_of_seeds": lambda f: lookup(f, "interpolation", "mean_of_seeds"),
+            "between_seeds": lambda f: lookup(f, "interpolation", "between_seeds"),
         },
     ),
     "interpolation_gain": (
         "interpolation over cross-fade, dB",
         +1,
         2,
-        {"film": lambda f: _less(lookup(f, "interpolation", "ours"), lookup(f, "interpolation", "cross_fade"))},
+        {
+            "film": lambda f: _less(lookup(f, "interpolation", "ours"), lookup(f, "interpolation", "cross_fade")),
+            "mean_of_seeds": lambda f: _less(
+                lookup(f, "interpolation", "mean_of_seeds"), lookup(f, "interpolation", "cross_fade")
+            ),
+        },
     ),
     "end_below_ceiling": (
         "end below the autoencoder's ceiling, dB",

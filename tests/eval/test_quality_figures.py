@@ -140,6 +140,31 @@ def test_batches_and_workers_change_nothing_but_seconds(discs, tmp_path):
     assert (tmp_path / "b/changes").is_dir()
 
 
+def test_clips_of_several_seeds_tell_chance_from_error(discs, tmp_path):
+    from support.quality_figures import figures_of
+    from support.quality_run import measure_pair
+    from support.quality_summary import summarise
+
+    report = measure_pair(
+        "official", discs, tmp_path, OVERRIDES, progress=False, limit=1, clips=1, clip_seeds=2, parts=["interpolation"]
+    )
+    assert report["settings"]["clip_seeds"] == 2
+    (process,) = report["processes"].values()
+    assert {"ours", "mean_of_seeds", "between_seeds"} <= process["interpolation"].keys()
+    assert process["interpolation"]["between_seeds"] < 90  # the seeds do differ
+
+    # truth 100; two seeds 10 above and 10 below: their mean is the truth, and they are 20 apart
+    frames = {"true": 100, "ours": 110, "another_seed": 90, "mean_of_seeds": 100, "cross_fade": 140}
+    between = {name: np.full((3, 8, 8, 3), value, np.uint8) for name, value in frames.items()}
+    made = {"film": None, "states": None, "between": between}
+    figures = {"subject": "disc", "group": "discs", "ceilings": {}, **figures_of(made)}
+    summary = summarise({"disc": figures})
+    found = {row: interval["mean"] for row, interval in summary["interpolation_psnr"].items()}
+    decibel = {row: 20 * np.log10(255 / distance) for row, distance in {"film": 10, "between_seeds": 20}.items()}
+    assert found == pytest.approx({**decibel, "cross_fade": 20 * np.log10(255 / 40), "mean_of_seeds": 99}, abs=0.01)
+    assert summary["interpolation_gain"]["mean_of_seeds"]["mean"] > summary["interpolation_gain"]["film"]["mean"]
+
+
 def test_the_batch_is_the_pipelines_own_film(discs):
     from support.pair_batch import PairBatch
     from support.pair_maker import PairMaker, pair_options
