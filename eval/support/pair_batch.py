@@ -18,10 +18,10 @@ from torch import Tensor
 from paintsundo.conditioning.images import crop_to, to_model, to_uint8
 from paintsundo.conditioning.text import encode_prompts
 from paintsundo.data.process import DrawingProcess, work_of_step
-from paintsundo.diffusion import Guidance
 from paintsundo.errors import UserError
 from paintsundo.metrics.films import Film
 from paintsundo.metrics.report import finite_psnr
+from paintsundo.models.token_merging import set_token_merging
 from paintsundo.pipelines.interpolation import InterpolationConditions, denoise_pairs, join_clips, join_keyframes
 from paintsundo.pipelines.keyframes import decode_picture, encode_picture
 from paintsundo.pipelines.noise import draw, streams
@@ -145,7 +145,8 @@ class PairBatch:
         """Of each picture: finished, states at these steps, blank, (K + 2,H,W,3). `seeds`: one a picture, by default
         keyframes.seed."""
         parts, options, placement = self.pipe.single_frame, self.pipe.keyframe_options, self.pipe.placement
-        guidance = Guidance(options.guidance_scale, batched=self.pipe.batched_guidance)
+        guidance = self.pipe.keyframe_guidance(options)
+        set_token_merging(parts.unet, self.pipe.fast_options.keyframes.merge_tokens)
         dtype, device = parts.unet.dtype, placement.device
         with placement.using(parts.text_encoder):
             words = {
@@ -219,6 +220,7 @@ class PairBatch:
         ]
         latents: dict[tuple[int, int], Tensor] = {}
         many = max(self.together, video.batch or 1)
+        set_token_merging(self.pipe.video_unet, self.pipe.fast_options.video.merge_tokens)
         with self.pipe.placement.using(self.pipe.video_unet):
             for first in range(0, len(wanted), many):
                 chunk = wanted[first : first + many]
@@ -230,7 +232,7 @@ class PairBatch:
                     merged,
                     [begins[film] + pair for film, pair, _ in chunk],
                     video.num_inference_steps,
-                    Guidance(video.guidance_scale, video.guidance_rescale, batched=self.pipe.batched_guidance),
+                    self.pipe.video_guidance(video),
                     video.seed,
                     video.frame_stride,
                     video.attention_window,

@@ -165,12 +165,13 @@ def test_clips_of_several_seeds_tell_chance_from_error(discs, tmp_path):
     assert summary["interpolation_gain"]["mean_of_seeds"]["mean"] > summary["interpolation_gain"]["film"]["mean"]
 
 
-def test_the_batch_is_the_pipelines_own_film(discs):
+@pytest.mark.parametrize("fast", ["off", "balanced", "token_merging"])
+def test_the_batch_is_the_pipelines_own_film(discs, fast):
     from support.pair_batch import PairBatch
     from support.pair_maker import PairMaker, pair_options
     from support.true_processes import true_processes
 
-    maker = PairMaker(pair_options("official", OVERRIDES), "empty")
+    maker = PairMaker(pair_options("official", [*OVERRIDES, f"fast={fast}"]), "empty")
     true = next(true_processes(discs))
     (made,) = PairBatch(maker).make([true], ["film"])
     states = maker.pipe.generate_keyframes(made.finished, made.prompt, height=32, width=32)

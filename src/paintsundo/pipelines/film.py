@@ -182,7 +182,7 @@ class PaintsUndoPipeline(KeyframeStage):
                 [crop_to(picture, width, height) for picture in pictures],
                 options.prompt,
                 options.negative_prompt,
-                self._video_guidance(options),
+                self.video_guidance(options),
                 bar.update,
                 options.clip_skip,
             )
@@ -216,7 +216,7 @@ class PaintsUndoPipeline(KeyframeStage):
                     conditions,
                     batch,
                     options.num_inference_steps,
-                    self._video_guidance(options, plan.batched_guidance),
+                    self.video_guidance(options, plan.batched_guidance),
                     options.seed,
                     options.frame_stride,
                     options.attention_window,

@@ -182,7 +182,12 @@ class FilmModels(DiffusionPipeline):
         height, width = conditions.latents.shape[-2:]
         return height * self.video_vae.downsampling, width * self.video_vae.downsampling
 
-    def _video_guidance(self, options: VideoOptions, batched: bool = True) -> Guidance:
+    def keyframe_guidance(self, options: KeyframeOptions, batched: bool = True) -> Guidance:
+        """How keyframes are guided, which in fast runs also leaves out work; `batched`: both predictions at once."""
+        return self._guidance(options.guidance_scale, 0.0, self.fast_options.keyframes, batched)
+
+    def video_guidance(self, options: VideoOptions, batched: bool = True) -> Guidance:
+        """How frames between are guided, as `keyframe_guidance`."""
         return self._guidance(options.guidance_scale, options.guidance_rescale, self.fast_options.video, batched)
 
     def _guidance(self, scale: float, rescale: float, fast: FastStageOptions, batched: bool = True) -> Guidance:

@@ -93,7 +93,7 @@ class KeyframeStage(FilmModels):
                 options.negative_prompt,
                 steps,
                 options.num_inference_steps,
-                self._guidance(options.guidance_scale, 0.0, self.fast_options.keyframes, plan.batched_guidance),
+                self.keyframe_guidance(options, plan.batched_guidance),
                 options.seed,
                 self._on_step(bar, callback_on_step_end),
                 independent_noise=options.noise == "independent",
