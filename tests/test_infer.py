@@ -132,6 +132,8 @@ class TestOutputs:
         assert record["frames"] == FRAMES
         assert record["configuration"]["keyframes"]["width"] == 32
         assert record["versions"]["torch"]
+        networks = ("keyframe_unet", "keyframe_vae", "video_unet", "video_vae")
+        assert record["dtypes"] == dict.fromkeys(networks, "float32")
         assert record["peak_memory"]["process_GiB"] > 0.05
         assert {"load", "tag", "keyframes", "conditions", "interpolation", "decoding", "film"} <= set(record["times"])
         weights = record["checkpoints"]["multi_frame"]["sha256"]["unet/model.safetensors"]

@@ -206,6 +206,7 @@ def _record(
         },
         "versions": versions(),
         "machine": machine(device),
+        "dtypes": models.dtypes(),
         **models.memory(),
     }
 

@@ -26,6 +26,8 @@ from paintsundo.pipelines.record import peak_memory
 from paintsundo.pipelines.sizes import check_buckets, check_keyframe_size, keyframe_multiple, video_multiple
 from paintsundo.settings import one_line
 
+NETWORKS = ("keyframe_unet", "keyframe_vae", "video_unet", "video_vae")
+
 
 class ModelSet:
     """The models of a command: checked at once, hashed when first recorded, loaded when first used.
@@ -95,6 +97,13 @@ class ModelSet:
         """Largest memory of the process so far, and of torch on the device, and what was planned."""
         plan = self.pipe.memory.record() if self.loaded else None
         return {"peak_memory": peak_memory(self.device), "memory_plan": plan}
+
+    def dtypes(self) -> dict[str, str] | None:
+        """Network → number type of its weights, as `runtime.dtype` and the device decided; None: none was used."""
+        if not self.loaded:
+            return None
+        networks = {name: getattr(self.pipe, name) for name in NETWORKS}
+        return {name: str(found.dtype).removeprefix("torch.") for name, found in networks.items() if found is not None}
 
     def hash_of(self, part: str) -> str | None:
         """One hash for a part; None if it is not used."""
