@@ -5,6 +5,7 @@ import io
 import json
 import re
 import socket
+import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from test_app_uploads import BOMB, LARGE, png_of
 
 from paintsundo.app.server import create_app
 from paintsundo.app.studio import Studio
+from paintsundo.errors import UserError
 from tiny_models import drawing
 
 SCRIPT = "<script>alert(1)</script>"
@@ -467,10 +469,16 @@ class TestGradio:
         names = [name.strip("/") for name in page.get("/gradio_api/info").json()["named_endpoints"]]
         assert names
         hidden = json.dumps({"data": [{"a": [file]}]}).replace("meta", "\\u006deta")
+        encoded = [json.dumps({"data": [file]}).encode(name) for name in ("utf-16", "utf-16-le", "utf-32", "utf-32-be")]
         for name in [*names, "predict"]:
             for body in (json.dumps({"data": [file] * 3}), hidden):
                 for path in (f"/gradio_api/call/{name}", "/gradio_api/queue/join"):
                     told(page.post(path, content=body, headers={"content-type": "application/json"}), 403)
+            for given in encoded:  # the word would not be found in these
+                told(
+                    page.post(f"/gradio_api/call/{name}", content=given, headers={"content-type": "application/json"}),
+                    400,
+                )
         told(page.post("/gradio_api/call/nobody", json={"data": []}), 404)
         told(page.post("/gradio_api/call/film", content=b"\\u" + b"[" * 10**5), 400)
         assert asked == []
@@ -481,6 +489,30 @@ class TestGradio:
         ended = page.get(f"/gradio_api/call/create/{begun.json()['event_id']}").text
         assert "event: complete" in ended, ended
         assert len(page.get(f"{API}/runs").json()) == 1
+
+
+def test_a_bomb_within_another_kind_is_bounded_by_its_own_pixels(anna: TestClient) -> None:
+    side = 9000  # what is within says so; what is around it says 64
+    pixels = zlib.compress(b"\0" * (1 + side // 8) * side, 9)
+    parts = {b"IHDR": struct.pack(">2I5B", side, side, 1, 0, 0, 0, 0), b"IDAT": pixels, b"IEND": b""}
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts.items()]
+    inner = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    icon = struct.pack("<3H4B2H2I", 0, 1, 1, 64, 64, 0, 0, 1, 32, len(inner), 22) + inner
+    assert len(icon) < 20_000
+    assert "9000x9000 pixels" in told(anna.post(f"{API}/runs?name=a.ico", content=icon), 400)
+
+
+def test_no_sentence_tells_where_things_lie(anna: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(anna)
+
+    def lacking(*_: Any, **__: Any) -> None:
+        raise UserError("the file /srv/secret place/models/unet.safetensors is damaged: /srv/models/x/unet")
+
+    monkeypatch.setattr(studio.model_choices, "check", lacking)
+    sentence = told(anna.patch(f"{API}/runs/{run['id']}", json={"seed": 5}), 400)
+    assert "unet.safetensors is damaged" in sentence
+    assert "/srv/" not in sentence
+    assert "models/x" not in sentence
 
 
 def test_a_bomb_that_unpacks_slowly_is_bounded_by_its_pixels(anna: TestClient) -> None:

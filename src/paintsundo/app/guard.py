@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 import re
 import socket
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.cookies import CookieError, SimpleCookie
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from paintsundo.app.asked import SAFE, Asked, Refused
 from paintsundo.app.faults import INSIDE
+from paintsundo.app.gradio_calls import without_files
 from paintsundo.app.options import AppOptions
 from paintsundo.app.security_headers import cookie, with_headers
 from paintsundo.app.visitors import COOKIE, PASS_COOKIE, RateLimit, Visitors
 
 log = logging.getLogger(__name__)
 
-SAFE = ("GET", "HEAD", "OPTIONS")
 LOGIN = "/login"
 _JSON_BYTES = 6 * 2**20
-_AT_ONCE, _AT_ONCE_ALL = 4, 48  # requests that change or make something, by one visitor and by all
+# Requests that change or make something, by one visitor, from one address, by all; fewer than the server has threads.
+_AT_ONCE, _AT_ONCE_ADDRESS, _AT_ONCE_ALL = 4, 12, 24
+_LOOKS = 20  # times as many requests that only look
+_PATIENCE, _SLOWEST = 20.0, 2**14  # seconds for a body, and bytes a second beyond them
 
 # What the interface and `gradio_client` need of Gradio. Its uploads, its files and its proxy are not among them.
 _GRADIO = re.compile(
@@ -40,22 +43,6 @@ _NO_VISITOR = re.compile(r"/(?:ui|assets|static|svelte)/.*|/theme\.css|/favicon\
 _BEFORE_LOGIN = re.compile(r"/login|/ui/icon\.svg|/favicon\.ico|/robots\.txt")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _GRADIO_CALL = re.compile(r"/gradio_api/(?:queue/join|call/.*)")
-# Reading these is work.
-_COSTLY = re.compile(r"/api/v1/runs/\w+/(?:export/\w+|curves)")
-
-
-class Refused(Exception):
-    """A request that goes no further.
-
-    Attributes:
-        status: of HTTP.
-        sentence: what the visitor is told.
-        reason: what the log says.
-    """
-
-    def __init__(self, status: int, sentence: str, reason: str = "") -> None:
-        super().__init__(sentence)
-        self.status, self.sentence, self.reason = status, sentence, reason or sentence
 
 
 class Guard:
@@ -68,6 +55,7 @@ class Guard:
         self._upload_bytes = int(limits.picture_mib * 2**20) + 2**16
         self._requests = RateLimit(limits.requests_per_minute)
         self._from_address = RateLimit(5 * limits.requests_per_minute)
+        self._looks = RateLimit(_LOOKS * limits.requests_per_minute)
         self._new_visitors = RateLimit(limits.new_users_per_minute)
         self._under_way: Counter[str] = Counter()
         self._names = {"localhost", options.server.host.lower(), *(name.lower() for name in options.server.hosts)}
@@ -81,7 +69,7 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        request = _Request(scope)
+        request = Asked(scope)
         began = failed = False
         cookies: list[str] = []
         secured = with_headers(send, request.path, cookies)
@@ -93,16 +81,18 @@ class Guard:
             if failed:
                 return
             began = True
+            done()  # who reads the answer slowly keeps nobody waiting
             await secured(message)
 
+        done = _nothing
         try:
             user = self._checked(request, cookies)
             scope.setdefault("state", {})["user"] = user
-            with self._one_of_few(request, user):
-                bounded = self._bounded(request, receive)
-                if request.method not in SAFE and _GRADIO_CALL.fullmatch(request.path):
-                    bounded = await _without_files(bounded)
-                await self._app(scope, bounded, answer)
+            done = self._one_of_few(request, user)
+            bounded = self._bounded(request, receive)
+            if request.method not in SAFE and _GRADIO_CALL.fullmatch(request.path):
+                bounded = await without_files(bounded)
+            await self._app(scope, bounded, answer)
             if failed:
                 raise RuntimeError("an answer of status 500 without an error")
         except Refused as refusal:
@@ -120,8 +110,10 @@ class Guard:
                 log.exception("%s %r failed", request.method, request.path[:200])
             if not began:
                 await _tell(fault, request, secured)
+        finally:
+            done()
 
-    def _checked(self, request: _Request, cookies: list[str]) -> str | None:
+    def _checked(self, request: Asked, cookies: list[str]) -> str | None:
         """The visitor, if the request may go on; a new one's cookie is put into `cookies`."""
         self._check_place(request)
         if request.method not in SAFE:
@@ -141,25 +133,30 @@ class Guard:
             self._from_address.allows(request.address) and self._requests.allows(user or request.address)
         ):
             raise Refused(429, "You ask for too much at once: wait a moment.", "too many requests")
+        if user is not None and not self._looks.allows(user):
+            raise Refused(429, "You ask for too much at once: wait a moment.", "too many looks")
         return user
 
-    @contextmanager
-    def _one_of_few(self, request: _Request, user: str | None) -> Iterator[None]:
-        """Bound the work, and the memory that uploads take, at any one moment."""
+    def _one_of_few(self, request: Asked, user: str | None) -> Callable[[], None]:
+        """Bound the work, and the memory that uploads take, at any one moment; call what is returned at its end."""
         if not request.works or user is None:
-            yield
-            return
-        if self._under_way[user] >= _AT_ONCE or self._under_way.total() >= _AT_ONCE_ALL:
+            return _nothing
+        most = {user: _AT_ONCE, f"from {request.address}": _AT_ONCE_ADDRESS, "all": _AT_ONCE_ALL}
+        if any(self._under_way[key] >= number for key, number in most.items()):
             raise Refused(429, "You ask for too much at once: wait a moment.", "too many requests at once")
-        self._under_way[user] += 1
-        try:
-            yield
-        finally:
-            self._under_way[user] -= 1
-            if not self._under_way[user]:
-                del self._under_way[user]
+        self._under_way.update(most.keys())
+        counted = True
 
-    def _check_place(self, request: _Request) -> None:
+        def done() -> None:
+            nonlocal counted
+            if counted:
+                counted = False
+                self._under_way.subtract(most.keys())
+                self._under_way += Counter()  # forgets whom nothing is under way for
+
+        return done
+
+    def _check_place(self, request: Asked) -> None:
         if not self._known_host(request.host):
             # Another site's name that leads here would let that site read what this one shows.
             raise Refused(421, "This server does not go by that name.", f"host {request.host!r}")
@@ -179,7 +176,7 @@ class Guard:
             return name in self._names
         return True  # an address is no name that could be made to lead elsewhere
 
-    def _check_origin(self, request: _Request) -> None:
+    def _check_origin(self, request: Asked) -> None:
         site = request.headers.get("sec-fetch-site")
         origin = request.headers.get("origin")
         if site not in (None, "same-origin", "none"):
@@ -187,8 +184,8 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc != request.host:
             raise Refused(403, "This comes from another site.", f"origin {origin!r}")
 
-    def _bounded(self, request: _Request, receive: Receive) -> Receive:
-        """`receive` that gives up where a body is larger than any upload may be."""
+    def _bounded(self, request: Asked, receive: Receive) -> Receive:
+        """`receive` that gives up where a body is larger than any upload may be, or comes more slowly."""
         most = self._upload_bytes if request.path.startswith("/api/v1/runs") else _JSON_BYTES
         if _GRADIO_CALL.fullmatch(request.path):
             most = 2 * self._upload_bytes  # a picture as text, with room for more than its four thirds
@@ -196,12 +193,19 @@ class Guard:
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
             raise Refused(413, sentence, f"{length[:30]} bytes")
-        seen = 0
+        began, seen, more = time.monotonic(), 0, True
 
         async def bounded() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, more
+            if not more:
+                return await receive()  # the visitor's going, for which one waits as long as it takes
+            left = began + _PATIENCE + seen / _SLOWEST - time.monotonic()
+            try:
+                message = await asyncio.wait_for(receive(), left)
+            except TimeoutError:
+                raise Refused(408, "What you sent came too slowly: try again.", f"{seen} bytes so far") from None
             seen += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
             if seen > most:
                 raise Refused(413, sentence, f"more than {most} bytes")
             return message
@@ -209,69 +213,7 @@ class Guard:
         return bounded
 
 
-async def _without_files(receive: Receive) -> Receive:
-    """`receive` for a call of Gradio's, whose body was read, and refused where it names a file.
-
-    Gradio would fetch what such a name leads to. None of the page's own calls takes files.
-    """
-    body = b""
-    message: Message = {"type": "http.request", "more_body": True}
-    while message["type"] == "http.request" and message.get("more_body", False):
-        message = await receive()
-        body += message.get("body", b"")
-    # The word could be written with escapes.
-    if b"meta" in body or b"\\u" in body:
-        try:
-            named = _names_file(json.loads(body))
-        except (ValueError, RecursionError):
-            raise Refused(400, "This cannot be understood.") from None
-        if named:
-            raise Refused(403, "Files and addresses are not taken here: send the picture itself.", "names a file")
-    sent = False
-
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-def _names_file(value: Any) -> bool:
-    """Whether anything in it is what Gradio takes for a file."""
-    if isinstance(value, dict):
-        return ("path" in value and "meta" in value) or any(map(_names_file, value.values()))
-    return isinstance(value, list) and any(map(_names_file, value))
-
-
-class _Request:
-    """What is asked of a request here."""
-
-    def __init__(self, scope: Scope) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.address: str = (scope.get("client") or ("unknown", 0))[0]
-        self.secure: bool = scope.get("scheme") == "https"
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        self.host = self.headers.get("host", "")
-        self.page = "text/html" in self.headers.get("accept", "")
-
-    @property
-    def works(self) -> bool:
-        """Whether it changes something, or makes work; looking on does not. Gradio's own events are ours in the end."""
-        return self.method not in SAFE or bool(_COSTLY.fullmatch(self.path))
-
-    @property
-    def cookies(self) -> dict[str, str]:
-        try:
-            return {name: morsel.value for name, morsel in SimpleCookie(self.headers.get("cookie", "")).items()}
-        except CookieError:
-            return {}
-
-
-async def _tell(refusal: Refused, request: _Request, send: Send) -> None:
+async def _tell(refusal: Refused, request: Asked, send: Send) -> None:
     headers = [(b"cache-control", b"no-store")]
     if refusal.status == 401 and request.page and request.method in SAFE:
         status, body = 303, b""
@@ -282,3 +224,7 @@ async def _tell(refusal: Refused, request: _Request, send: Send) -> None:
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
+
+
+def _nothing() -> None:
+    pass

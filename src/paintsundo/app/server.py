@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 import paintsundo
 from paintsundo.app import rest, run_files
-from paintsundo.app.faults import Crowded, NotThere, as_sentence
+from paintsundo.app.faults import Crowded, NotThere, as_sentence, sentence
 from paintsundo.app.guard import LOGIN, Guard
 from paintsundo.app.options import LITERAL_KEYS, AppOptions
 from paintsundo.app.security_headers import pass_cookie
@@ -86,7 +86,7 @@ def _tell_errors_as_sentences(app: FastAPI) -> None:
         status = 404 if isinstance(error, NotThere) else 429 if isinstance(error, Crowded) else 400
         if request.method not in ("GET", "HEAD"):
             log.warning("refused %s %r: %s", request.method, request.url.path[:200], str(error)[:300])
-        return rest.failure(status, as_sentence(str(error)))
+        return rest.failure(status, sentence(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -97,8 +97,8 @@ def _tell_errors_as_sentences(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
-        sentence = {404: "There is nothing here.", 405: "This cannot be done here."}.get(error.status_code)
-        return rest.failure(error.status_code, sentence or as_sentence(str(error.detail)[:300]))
+        known = {404: "There is nothing here.", 405: "This cannot be done here."}.get(error.status_code)
+        return rest.failure(error.status_code, known or as_sentence(str(error.detail)[:300]))
 
 
 def _add_login(app: FastAPI, visitors: Visitors) -> None:

@@ -53,7 +53,8 @@ def read_upload(upload: bytes | Image.Image, limits: LimitOptions, folder: Path)
         raise UserError("the picture is empty: choose a picture file")
     if len(data) > limits.picture_mib * 2**20:
         raise UserError(f"the picture has more than {limits.picture_mib:g} MiB: choose a smaller one")
-    kind = _kind(data, limits.picture_pixels)
+    with _AT_ONCE:  # an icon is decoded as soon as it is opened
+        kind = _kind(data, limits.picture_pixels)
     suffix = _SUFFIXES.get(kind, kind.lower())
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{secrets.token_hex(8)}.{suffix}"

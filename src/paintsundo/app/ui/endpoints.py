@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from paintsundo.app.as_json import status_json, summary_json
+from paintsundo.app.faults import sentence
 from paintsundo.app.run_settings import RunSettings
 from paintsundo.errors import UserError
 
@@ -82,7 +83,7 @@ def in_sentences(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(sentence(error), print_exception=False) from error
 
     return call
 
