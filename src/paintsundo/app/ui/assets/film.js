@@ -6,7 +6,7 @@ import { curves } from "./curves.js";
 import { downloads } from "./downloads.js";
 import { h, show, tell } from "./dom.js";
 import { button, number, seed, segments } from "./fields.js";
-import { isThere, layout, operationSteps } from "./frames.js";
+import { isThere, layout, marks, operationSteps } from "./frames.js";
 import { player } from "./player.js";
 import { progressBar } from "./progress.js";
 import { filmSampling } from "./sampling.js";
@@ -97,7 +97,7 @@ export function filmView(store) {
       steps,
       pieces: plan.pieces,
       standIns: standIns(plan, status),
-      places: plan.places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]),
+      places: marks(plan.places),
     });
     if (comparing) comparison.update(states(plan, url, film.frame), status.film_size ?? status.size);
     fetchCurves(status, run.id);

@@ -19,6 +19,9 @@ export function layout(status) {
   return { total, pieces: pieces.reverse(), places: places.reverse() };
 }
 
+/** Marks beneath the film: [[frame, operation step], …] of the keyframes that have one. */
+export const marks = (places) => places.map(([frame, keyframe]) => [frame, keyframe.operation_step ?? ""]);
+
 /** Whether a frame can be looked at. */
 export const isThere = (pieces, frame) => pieces.some(([from, to, done]) => done && frame >= from && frame <= to);
 

@@ -24,6 +24,7 @@ export function modelFields(store) {
   });
   const message = h("p.note", { id: "pu-model-message" });
   const lora = select({ id: "pu-lora", label: "LoRA", change: (name) => store.change({ lora: name || null }) });
+  const none = h("p.hint", {}, "Adapters in the folder that choices.loras names are offered here.");
   const strength = slider({
     id: "pu-lora-scale",
     label: "Strength",
@@ -40,7 +41,7 @@ export function modelFields(store) {
     h("h2", {}, "Model"),
     model.element,
     message,
-    details("LoRA and memory", lora.element, strength.element, memory.element),
+    details("LoRA and memory", lora.element, none, strength.element, memory.element),
   );
   return {
     element,
@@ -56,6 +57,7 @@ export function modelFields(store) {
       show(message, Boolean(store.model?.message));
       message.classList.toggle("warning", store.model?.available === false);
       lora.update(settings.lora ?? "", [["", "None"], ...(about.loras ?? []).map((name) => [name, name])]);
+      show(none, !(about.loras ?? []).length);
       strength.update(settings.lora_scale ?? 1);
       show(strength.element, Boolean(settings.lora));
       memory.update(settings.memory, Object.entries(MEMORY));

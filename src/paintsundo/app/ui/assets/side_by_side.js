@@ -3,7 +3,7 @@
 import { api } from "./api.js";
 import { h, show } from "./dom.js";
 import { button } from "./fields.js";
-import { isThere, layout, operationSteps } from "./frames.js";
+import { isThere, layout, marks, operationSteps } from "./frames.js";
 import { player } from "./player.js";
 
 export function sideBySide(store, changed) {
@@ -85,7 +85,7 @@ function film(run, index) {
     url: (frame) => api.frameUrl(run.id, frame, `two-${run.status.revision}`),
     steps: operationSteps(plan.places, plan.total),
     pieces: plan.pieces,
-    places: [],
+    places: marks(plan.places),
   });
   return made;
 }
