@@ -38,4 +38,5 @@ def pipe(loaded: PaintsUndoPipeline) -> PaintsUndoPipeline:
     fresh.keyframe_options.num_inference_steps = 3
     fresh.video_options.buckets = [[24, 16], [16, 24]]
     fresh.video_options.num_inference_steps = 3
+    fresh.clips_at_once = 1  # in the same order with any number of threads
     return fresh

@@ -266,6 +266,7 @@ def test_two_keyframes_at_least(pipe: PaintsUndoPipeline, keyframes: list[Image.
 
 
 def test_saved_pipeline_makes_the_same_film(pipe: PaintsUndoPipeline, keyframes: list[Image.Image], tmp_path) -> None:
+    pipe.clips_at_once = None
     pipe.save_pretrained(tmp_path)
     options = film.default_options("official")
     options.runtime.device = "cpu"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from paintsundo.pipelines.keyframe_stage import KeyframeStage
 from paintsundo.pipelines.loading import default_options, load_pipeline
 from paintsundo.pipelines.options import InferOptions, VideoOptions, check_video
 from paintsundo.pipelines.pictures import Picture, as_arrays, bucket_notice, fit_notice, fit_picture, read_picture
+from paintsundo.pipelines.side_by_side import StepsInTurn, clips_at_once, decoder_bytes, in_order, unet_bytes
 from paintsundo.pipelines.sizes import check_buckets, video_multiple
 
 __all__ = [
@@ -207,10 +210,12 @@ class PaintsUndoPipeline(KeyframeStage):
             self._progress("in-between frames", len(batches) * passes(self.video_scheduler, options)) as bar,
             self.placement.using(self.video_unet),
         ):
-            for batch in batches:
+            on_step = StepsInTurn(self._on_step(bar, callback_on_step_end))
+
+            def sampled(batch: Sequence[int]) -> Tensor:
                 latents = denoise_pairs(
                     self.multi_frame,
-                    self.video_scheduler,
+                    copy.deepcopy(self.video_scheduler),  # they count their steps
                     self.placement.device,
                     self.placement.noise_device,
                     conditions,
@@ -220,11 +225,19 @@ class PaintsUndoPipeline(KeyframeStage):
                     options.seed,
                     options.frame_stride,
                     options.attention_window,
-                    self._on_step(bar, callback_on_step_end),
+                    on_step,
                     None,
                     self.graphs,
                 )
-                yield from zip(batch, latents.cpu(), strict=True)
+                return latents.cpu()
+
+            at_once = self._clips_at_once(
+                math.ceil(conditions.pairs / plan.batch),
+                unet_bytes(self.video_unet, plan.batch, conditions.frames, *conditions.latents.shape[-2:]),
+                self.video_unet,
+            )
+            for batch, latents in zip(batches, in_order(sampled, batches, at_once, on_step.stop), strict=True):
+                yield from zip(batch, latents, strict=True)
 
     @torch.no_grad()
     def decode_clips(
@@ -235,21 +248,34 @@ class PaintsUndoPipeline(KeyframeStage):
         plan = self.memory.decode(self.video_vae, conditions.frames, *self._pixels(conditions), clips=wanted)
         plan.apply(self.video_vae)
         pairs = sorted(latents)
+        batches = [pairs[start : start + plan.clips_together] for start in range(0, len(pairs), plan.clips_together)]
+        at_once = self._clips_at_once(
+            math.ceil(conditions.pairs / plan.clips_together),
+            decoder_bytes(self.video_vae, plan.clips_together, conditions.frames, *self._pixels(conditions)),
+            self.video_vae,
+        )
+
+        def started(some: Sequence[int]) -> Callable[[], np.ndarray]:
+            batch = torch.stack([latents[pair] for pair in some])
+            return start_decoding(self.multi_frame, self.placement.device, conditions, some, batch)
+
         with (
             self._progress("decoding", len(latents)) as bar,
             self.placement.using(self.video_vae),
         ):
             waiting: list[tuple[list[int], Callable[[], np.ndarray]]] = []
-            for start in range(0, len(pairs), plan.clips_together):
-                some = pairs[start : start + plan.clips_together]
-                batch = torch.stack([latents[pair] for pair in some])
-                clips = start_decoding(self.multi_frame, self.placement.device, conditions, some, batch)
+            for some, clips in zip(batches, in_order(started, batches, at_once), strict=True):
                 waiting.append((some, clips))
                 # A GPU works on clips while the caller has those before.
                 if len(waiting) > (self.placement.device.type == "cuda"):
                     yield from self._decoded(*waiting.pop(0), bar)
             for others in waiting:
                 yield from self._decoded(*others, bar)
+
+    def _clips_at_once(self, clips: int, clip_bytes: int, network: torch.nn.Module) -> int:
+        if self.memory.budget is not None:  # planned for one clip after the other
+            return 1
+        return clips_at_once(self.placement.device, clips, self.clips_at_once, clip_bytes, network)
 
     def _decoded(
         self, pairs: Sequence[int], clips: Callable[[], np.ndarray], bar: Any

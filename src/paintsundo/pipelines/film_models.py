@@ -87,6 +87,7 @@ class FilmModels(DiffusionPipeline):
         self.tag_options = TagOptions()
         self.batched_guidance = True
         self.decode_batch = 1
+        self.clips_at_once: int | None = None
         self.graphs = False
         self.memory = MemoryPlanner(self.placement.device)
         self.fast_options = FastOptions()

@@ -77,6 +77,7 @@ def load_pipeline(
     pipe.placement, pipe.memory = placement, memory
     pipe.batched_guidance = options.runtime.guidance != "sequential"
     pipe.decode_batch = options.runtime.decode_batch
+    pipe.clips_at_once = options.runtime.clips_at_once
     pipe.graphs = options.runtime.graphs
     pipe.keyframe_options = options.keyframes
     pipe.video_options = options.video

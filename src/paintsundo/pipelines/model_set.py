@@ -99,11 +99,12 @@ class ModelSet:
         return {"peak_memory": peak_memory(self.device), "memory_plan": plan}
 
     def dtypes(self) -> dict[str, str] | None:
-        """Network → number type of its weights, as `runtime.dtype` and the device decided; None: none was used."""
-        if not self.loaded:
-            return None
-        networks = {name: getattr(self.pipe, name) for name in NETWORKS}
-        return {name: str(found.dtype).removeprefix("torch.") for name, found in networks.items() if found is not None}
+        """Network → number type of its weights, as `runtime.dtype` and the device decided; None: none was used here."""
+        networks = {name: getattr(self.pipe, name, None) for name in NETWORKS} if self.loaded else {}
+        used = {
+            name: str(network.dtype).removeprefix("torch.") for name, network in networks.items() if network is not None
+        }
+        return used or None
 
     def hash_of(self, part: str) -> str | None:
         """One hash for a part; None if it is not used."""

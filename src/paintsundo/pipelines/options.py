@@ -141,6 +141,7 @@ class RuntimeOptions:
     weights: str = "full"
     guidance: str = "auto"
     decode_batch: int = 1
+    clips_at_once: int | None = None
     seed_device: str = "auto"
     progress: bool = True
 
@@ -197,6 +198,8 @@ class InferOptions:
         _one_of("runtime.compile", self.runtime.compile, ("auto", "none", "regional", "full"))
         if self.runtime.decode_batch < 1:
             raise UserError(f"runtime.decode_batch is {self.runtime.decode_batch}: at least one clip at a time")
+        if self.runtime.clips_at_once is not None and self.runtime.clips_at_once < 1:
+            raise UserError(f"runtime.clips_at_once is {self.runtime.clips_at_once}: at least one")
         _one_of("runtime.guidance", self.runtime.guidance, ("auto", "batched", "sequential"))
         _one_of("runtime.seed_device", self.runtime.seed_device, ("auto", "cpu"))
         _one_of("runtime.dtype", self.runtime.dtype, ("auto", "float32", "float16", "bfloat16"))
