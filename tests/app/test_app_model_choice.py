@@ -1,43 +1,24 @@
 """Models and adapters chosen on the page: they draw as on the command line, and what is missing is one sentence."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from PIL import Image
-from safetensors.torch import save_file
-from studios import options, png
+from studios import model_folders, options, png
 
 from paintsundo.app.server import create_app
 from paintsundo.app.studio import Studio
-from paintsundo.models import SingleFrameUNet
 from paintsundo.pipelines.command import main
-from tiny_models import MODELS, SMALL, TINY
-
-LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+from tiny_models import MODELS, SMALL
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[str]:
-    """Options: a pair in the official layout, one that lacks its weights, a LoRA, and a file that is none."""
-    models, loras = tmp_path / "models", tmp_path / "loras"
-    for kind in ("single_frame", "multi_frame", "tagger"):
-        shutil.copytree(TINY / kind, models / "mine" / kind)
-        shutil.copytree(TINY / kind, models / "half" / kind)
-    for file in (models / "half" / "single_frame" / "unet").glob("*.safetensors"):
-        file.unlink()
-    loras.mkdir()
-    weight = SingleFrameUNet.from_pretrained(TINY / "single_frame" / "unet").get_submodule(LAYER).weight
-    torch.manual_seed(0)
-    factors = {"A": torch.randn(2, weight.shape[1]), "B": torch.randn(weight.shape[0], 2)}
-    save_file({f"unet.{LAYER}.lora_{name}.weight": each for name, each in factors.items()}, loras / "ink.safetensors")
-    (loras / "broken.safetensors").write_bytes(b"no tensors")
-    return [f"choices.models={models}", f"choices.loras={loras}", "choices.download=false"]
+    return model_folders(tmp_path)
 
 
 @pytest.fixture

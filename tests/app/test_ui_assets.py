@@ -254,7 +254,14 @@ def test_what_two_runs_were_set_to_differently() -> None:
 globalThis.document = { createElementNS: () => ({}) };
 globalThis.matchMedia = () => ({});
 const { differences } = await import("ASSETS/side_by_side.js");
-const [one, other] = [{ seed: 1, steps: 5, prompt: null }, { seed: 2, steps: 5, prompt: "a", extra_one: [1] }];
+const one = { seed: 1, steps: 5, prompt: "", width: null, buckets: null };
+const other = { seed: 2, steps: 5, prompt: "a", width: 64, buckets: [[1, 2]], extra_one: [1] };
 console.log(JSON.stringify(differences(one, other)));
 """
-    assert run_js(source) == [["seed", "1", "2"], ["prompt", "none", "a"], ["extra one", "none", "1"]]
+    assert run_js(source) == [
+        ["seed", "1", "2"],
+        ["prompt", "none", "a"],
+        ["width", "as the picture", "64"],
+        ["buckets", "as the keyframes", "[[1,2]]"],
+        ["extra one", "none", "1"],
+    ]

@@ -43,9 +43,11 @@ function candidate(store, close) {
   const strip = h("ol.candidate-strip");
   const pictures = new Keyed(strip, () => {
     const image = h("img", { alt: "", draggable: "false" });
+    const element = h("li", {}, image);
     return {
-      element: h("li", {}, image),
+      element,
       update(keyframe) {
+        set(element, { "data-origin": keyframe.origin });
         const url = pictureOf(keyframe, store.run);
         set(image, { src: url, alt: nameOf(keyframe) });
         show(image, Boolean(url));

@@ -68,7 +68,9 @@ export function select({ id = freshId("select"), label, hint, change }) {
       const key = JSON.stringify(choices);
       if (key !== known) {
         known = key;
-        input.replaceChildren(...choices.map(([name, text, disabled]) => h("option", { value: name, disabled }, text)));
+        // An option whose value is empty must say so: else its value is its text.
+        const option = ([name, text, disabled]) => Object.assign(new Option(text, name), { disabled: Boolean(disabled) });
+        input.replaceChildren(...choices.map(option));
       }
       if (!inUse(input)) input.value = value ?? "";
     },

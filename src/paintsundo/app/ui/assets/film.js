@@ -65,6 +65,7 @@ export function filmView(store) {
     if (!run) return;
     if (view.run !== run.id || (view.busy && !store.busy)) view.made = Date.now();
     if (view.run !== run.id) view.held = [];
+    if (view.run !== run.id || (store.busy && !view.busy)) view.mode = "play"; // another film than the one compared
     view.run = run.id;
     view.busy = store.busy;
     const plan = layout(status);

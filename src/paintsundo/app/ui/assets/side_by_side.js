@@ -90,11 +90,14 @@ function film(run, index) {
   return made;
 }
 
+// What is left open follows something else.
+const OPEN = { width: "as the picture", height: "as the picture", buckets: "as the keyframes", prompt: "as it was read" };
+
 /** Rows [name, value of one, value of the other] of what differs. */
 export function differences(one, other) {
-  const said = (value) =>
+  const said = (name, value) =>
     value === null || value === undefined || value === ""
-      ? "none"
+      ? ((value === null && OPEN[name]) || "none")
       : Array.isArray(value) && !Array.isArray(value[0])
         ? value.join(", ")
         : typeof value === "object"
@@ -102,5 +105,5 @@ export function differences(one, other) {
           : String(value);
   return Object.keys({ ...one, ...other })
     .filter((name) => JSON.stringify(one[name]) !== JSON.stringify(other[name]))
-    .map((name) => [name.replaceAll("_", " "), said(one[name]), said(other[name])]);
+    .map((name) => [name.replaceAll("_", " "), said(name, one[name]), said(name, other[name])]);
 }

@@ -4,7 +4,9 @@
 export function pictureFrom(target, take) {
   target.addEventListener("paste", (event) => {
     const file = firstPicture(event.clipboardData);
-    if (!file) return;
+    // Text that was copied with a picture of itself is text where one writes.
+    const writes = event.target.matches?.("input, textarea") && event.clipboardData.types.includes("text/plain");
+    if (!file || writes) return;
     event.preventDefault();
     take(file);
   });
