@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 _LOGINS_PER_MINUTE = 10
 _LOGIN_BYTES = 4096
 _SHUTDOWN_SECONDS = 5
-_CONNECTIONS = 1000
 
 
 def create_app(options: AppOptions, studio: Studio | None = None, page: bool = True) -> FastAPI:
@@ -205,6 +204,8 @@ def serve(arguments: Sequence[str]) -> int:
 def _serve(app: FastAPI, listening: socket.socket, options: AppOptions) -> None:
     import uvicorn
 
+    from paintsundo.app.connections import MOST, Connection
+
     host, port = listening.getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
 
@@ -224,7 +225,8 @@ def _serve(app: FastAPI, listening: socket.socket, options: AppOptions) -> None:
         # Whoever asks could say that the request came from elsewhere.
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=MOST,
+        http=Connection,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     Server(config).run(sockets=[listening])
