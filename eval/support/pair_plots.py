@@ -27,14 +27,14 @@ def write_change_maps(path: Path, film: Film, true_film: Film, intervals: int = 
     for mask, colour in ((ours & true, AGREE), (ours & ~true, OURS_ALONE), (true & ~ours, TRUE_ALONE)):
         maps[mask] = colour
     ends = film[np.round(np.linspace(0, len(film) - 1, intervals + 1)).astype(int)[1:]]
-    rows = [np.concatenate([_cell(picture) for picture in row], axis=1) for row in (ends, maps)]
+    scale = SIDE / max(film.shape[1:3])  # masks may be of another size, and so of a slightly other shape
+    size = max(1, round(film.shape[2] * scale)), max(1, round(film.shape[1] * scale))
+    rows = [np.concatenate([_cell(picture, size) for picture in row], axis=1) for row in (ends, maps)]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def _cell(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    scale = SIDE / max(picture.shape[:2])
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+def _cell(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return np.pad(small, ((1, 1), (1, 1), (0, 0)), constant_values=128)
 

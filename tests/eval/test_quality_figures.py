@@ -140,6 +140,20 @@ def test_batches_and_workers_change_nothing_but_seconds(discs, tmp_path):
     assert (tmp_path / "b/changes").is_dir()
 
 
+@pytest.mark.parametrize("size", [(352, 288), (240, 424), (64, 64)])
+def test_change_maps_of_any_shape_stand_below_their_pictures(tmp_path, size):
+    from support.pair_plots import write_change_maps
+
+    film = np.full((21, *size, 3), 255, np.uint8)
+    film[11:, : size[0] // 2] = 0
+    write_change_maps(tmp_path / "maps.png", film, film)
+    page = np.asarray(Image.open(tmp_path / "maps.png"))
+    height, width = round(size[0] * 96 / max(size)) + 2, round(size[1] * 96 / max(size)) + 2
+    assert page.shape == (2 * height, 10 * width, 3)
+    green = (page[height:, 5 * width : 6 * width] == (40, 140, 60)).all(-1).sum()
+    assert 0.4 < green / (height * width) < 0.6
+
+
 def test_clips_of_several_seeds_tell_chance_from_error(discs, tmp_path):
     from support.quality_figures import figures_of
     from support.quality_run import measure_pair
