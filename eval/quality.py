@@ -126,11 +126,7 @@ def measure_models(settings: QualitySettings) -> None:
             settings.overrides,
             seeds=settings.seeds,
             words=settings.words,
-            limit=settings.limit,
-            split=settings.split,
-            size=settings.size,
-            batch=settings.batch,
-            prompts=settings.prompts,
+            **_of(settings, "limit", "split", "size", "batch", "prompts"),
         )
         _tell(settings.output, sensitivity_table(found))
         return
@@ -140,16 +136,8 @@ def measure_models(settings: QualitySettings) -> None:
         settings.data,
         settings.output,
         settings.overrides,
-        limit=settings.limit,
-        split=settings.split,
-        parts=settings.parts,
-        prompts=settings.prompts,
-        baselines=settings.baselines,
-        batch=settings.batch,
-        workers=settings.workers,
-        size=settings.size,
-        clips=settings.clips,
-        clip_seeds=settings.clip_seeds,
+        **_of(settings, "limit", "split", "parts", "prompts", "baselines"),
+        **_of(settings, "batch", "workers", "size", "clips", "clip_seeds"),
     )
     tables = [pair_table(report["summary"])]
     groups = summarise_groups(report["processes"])
@@ -161,6 +149,10 @@ def measure_models(settings: QualitySettings) -> None:
         tables.append(f"Against {settings.against}:\n\n{comparison_table(differences)}")
     _draw(report["processes"], Path(settings.output))
     _tell(settings.output, *tables)
+
+
+def _of(settings: QualitySettings, *names: str) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
 
 
 def _draw(processes: dict[str, Any], output: Path) -> None:
