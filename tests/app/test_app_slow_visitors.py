@@ -1,7 +1,8 @@
 """Visitors who send or read slowly, and many of them at one address: nobody else waits for them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from paintsundo.app.studio import Studio
 from paintsundo.app.visitors import COOKIE, Visitors
 
 API = "/api/v1"
+
+
+def completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, from a thread of its own: in this one a browser of other tests may have left a running loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 class Server:
@@ -92,7 +99,7 @@ def test_who_sends_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr(guard, "_PATIENCE", 0.3)
     for receive in (never, stuck):
-        assert asyncio.run(server.ask("POST", f"{API}/runs", server.visitor(), receive=receive)) == 408
+        assert completed(server.ask("POST", f"{API}/runs", server.visitor(), receive=receive)) == 408
     assert caplog.text.count("bytes so far") == 2
 
 
@@ -108,7 +115,7 @@ def test_who_sends_slowly_but_steadily_is_not(server: Server, monkeypatch: pytes
         piece = pieces.pop(0)
         return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
-    assert asyncio.run(server.ask("POST", f"{API}/runs", server.visitor(), receive=steady)) == 201
+    assert completed(server.ask("POST", f"{API}/runs", server.visitor(), receive=steady)) == 201
 
 
 def test_who_reads_slowly_keeps_nobody_waiting(server: Server) -> None:
@@ -124,7 +131,7 @@ def test_who_reads_slowly_keeps_nobody_waiting(server: Server) -> None:
         reads.set()
         assert 200 in await asyncio.gather(*slow)
 
-    asyncio.run(all_of_them())
+    completed(all_of_them())
 
 
 def test_one_address_cannot_take_every_place(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +151,7 @@ def test_one_address_cannot_take_every_place(server: Server, caplog: pytest.LogC
         # Who went away keeps no place.
         assert await server.ask("GET", f"{API}/about", server.visitor()) == 200
 
-    asyncio.run(crowd())
+    completed(crowd())
     assert "too many requests at once" in caplog.text
 
 
@@ -155,7 +162,7 @@ def test_looking_on_has_an_end_too(server: Server, monkeypatch: pytest.MonkeyPat
     async def looks(visitor: str) -> list[int]:
         return [await small.ask("GET", f"{API}/nothing", visitor) for _ in range(60)]
 
-    answers = asyncio.run(looks(small.visitor()))
+    answers = completed(looks(small.visitor()))
     assert answers[:20] == [404] * 20
     assert 429 in answers
-    assert asyncio.run(looks(small.visitor()))[0] == 404
+    assert completed(looks(small.visitor()))[0] == 404
