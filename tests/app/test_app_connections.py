@@ -66,7 +66,7 @@ def test_one_address_cannot_have_them_all(port: int, caplog: pytest.LogCaptureFi
     try:
         other = connected(port, "127.0.0.2")
     except OSError:
-        pytest.skip("this machine has one address for itself")
+        pytest.skip("this machine has one address for itself")  # as macOS has, unless it is told of others
     with other:
         other.sendall(ASK)
         assert other.recv(1000).startswith(b"HTTP/1.1 204")

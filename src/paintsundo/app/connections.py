@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -18,11 +17,11 @@ _SECONDS = 20.0  # for a request to begin and for its headers to come
 class Connection(H11Protocol):
     """Uvicorn's HTTP connection, which waits for as long as it takes only while a request is answered."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._last: Any = None
-        address = (self.client or ("", 0))[0]
-        others = sum(each is not self and (each.client or ("", 0))[0] == address for each in self.connections)  # type: ignore[union-attr]
+        address = _address(self)
+        others = sum(each is not self and _address(each) == address for each in self.connections)
         if others >= _FROM_ONE:
             log.warning("refused a connection from %s: it has %d", address, others)
             transport.close()
@@ -38,3 +37,8 @@ class Connection(H11Protocol):
             return
         self._last = self.cycle
         self.loop.call_later(_SECONDS, self._look)
+
+
+def _address(connection: Any) -> str:
+    """Of who is at the other end; empty where that is not known."""
+    return (connection.client or ("", 0))[0]

@@ -171,6 +171,7 @@ class OfficialLayoutMixin:
 
     @classmethod
     def _configurable(cls) -> set[str]:
+        # `_get_init_keys` is of diffusers' ConfigMixin, which every network has beside this class.
         return set(cls._get_init_keys(cls)) - {"self", "kwargs"}  # type: ignore[attr-defined]
 
     @classmethod

@@ -1,7 +1,7 @@
 """Clips on a processor: several at once, each by its share of the threads.
 
-The layers of small networks are too short to be shared out: two threads on one clip are hardly faster than one, two
-clips on a thread each take half of the time.
+Threads that share out the short layers of small networks wait for each other at the end of each; threads with a clip of
+their own do not. The ladder in docs/performance.md says what it brings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ MEMORY_SHARE = 0.5
 """Of the free memory, what clips that are computed at once may take."""
 UNET_NUMBERS = 100
 DECODER_NUMBERS = 16
-"""Numbers held at once for each of the widest layer's. Traced (`memory_needs`): 57 and 78, 9."""
+"""Numbers held at once for each of the widest layer's, with room to spare: tracing them (`memory_needs`) takes a second
+for each network. It finds 78 for the bundled video UNet, weights among them."""
 
 
 def clips_at_once(device: torch.device, clips: int, wanted: int | None, clip_bytes: int, *networks: nn.Module) -> int:
