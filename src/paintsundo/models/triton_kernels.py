@@ -98,8 +98,9 @@ def _scales(
 
 @_kernel
 def _apply(x, scale, offset, out, rows, channels, SILU: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
-    sample = tl.program_id(0).to(tl.int64)
-    r = tl.program_id(1) * BLOCK_R + tl.arange(0, BLOCK_R)
+    # Blocks of rows come first: of the other two dimensions a grid has at most 65535.
+    r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
+    sample = tl.program_id(1).to(tl.int64)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = (r < rows)[:, None] & (c < channels)[None, :]
     at = sample * rows * channels + r[:, None].to(tl.int64) * channels + c[None, :]
@@ -155,7 +156,7 @@ def group_norm(
             ROWS=block_rows, BLOCKS=blocks, WIDTH=per_group, BLOCK_B=min(32, triton.next_power_of_2(blocks)),
             BLOCK_W=triton.next_power_of_2(per_group), SHIFTED=shift is not None, num_warps=1,
         )  # fmt: skip
-        _apply[(samples, triton.cdiv(rows, block_r), across)](
+        _apply[(triton.cdiv(rows, block_r), samples, across)](
             x, scale, offset, out, rows, channels, SILU=silu, BLOCK_R=block_r, BLOCK_C=block_c
         )
     return out
