@@ -56,6 +56,9 @@ def write_page(output: Path, folder: Path, failed: Mapping[str, str]) -> tuple[P
         body.add("heading", (2, grid.title))
         if grid.text:
             body.add("text", grid.text)
+        there = sum((output / "cells" / f"{cell.name}.json").is_file() for cell in grid.cells)
+        if 0 < there < len(grid.cells):
+            body.add("text", f"So far {there} of {len(grid.cells)} cells are measured; rows without figures are left out.")
         for table in grid.tables:
             rows = find(output, table)
             told = findings(table, rows)
@@ -87,6 +90,10 @@ def _overview(page: Page, output: Path, every: Sequence[Finding], failed: Mappin
             f"{len(cells)} cells and {len(trainings)} trainings, {len(subjects)} subjects, pictures of "
             f"{', '.join(sorted(sizes)[:6])} pixels; {hours:.1f} hours of jobs on {', '.join(devices)}.",
         )
+    identity = output / "identity.json"
+    if identity.is_file():
+        models = json.loads(identity.read_text(encoding="utf-8"))["models"]
+        page.add("text", f"The given pair, by hash: {', '.join(f'{part} `{value}`' for part, value in models.items())}.")
     if every:
         page.add("heading", (2, "Findings"))
         for title, wanted in ((CONFIRMED, True), (NOT_CONFIRMED, False), (OPEN, None)):
