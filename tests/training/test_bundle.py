@@ -62,3 +62,31 @@ def test_what_cannot_be_packed(
     ):
         assert line.startswith("error: ")
         assert told in line
+
+
+def test_a_decoder_trained_further_takes_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = {"encoder.w": torch.rand(4), "quant_conv.w": torch.rand(2), "decoder.w": torch.rand(3)}
+    for name, tensors in {
+        "model": first,
+        "further": {**first, "decoder.w": torch.rand(3)},
+        "other": {**first, "encoder.w": torch.rand(4)},
+    }.items():
+        (tmp_path / name / "vae").mkdir(parents=True)
+        save_file(tensors, tmp_path / name / "vae" / "model.safetensors")
+        (tmp_path / name / "vae" / "config.json").write_text(name)
+    (tmp_path / "model" / "unet").mkdir()
+    (tmp_path / "model" / "unet" / "config.json").write_text("kept")
+    model, output = f"multi_frame={tmp_path / 'model'}", f"output={tmp_path / 'out'}"
+    assert bundle.main([model, f"video_vae={tmp_path / 'other'}", output]) == 2
+    assert bundle.main([f"video_vae={tmp_path / 'further'}", output]) == 2
+    assert bundle.main([model, f"video_vae={tmp_path / 'none'}", output]) == 2
+    assert not (tmp_path / "out").exists()
+    lines = capsys.readouterr().err.splitlines()
+    for line, told in zip(lines, ("encodes otherwise", "multi_frame=DIR, which is missing", "is missing"), strict=True):
+        assert told in line
+    assert bundle.main([model, f"video_vae={tmp_path / 'further'}", output]) == 0
+    packed = load_file(tmp_path / "out" / "multi_frame" / "vae" / "model.safetensors")
+    assert torch.equal(packed["encoder.w"], first["encoder.w"].half())
+    assert not torch.equal(packed["decoder.w"], first["decoder.w"].half())
+    assert (tmp_path / "out" / "multi_frame" / "vae" / "config.json").read_text() == "further"
+    assert (tmp_path / "out" / "multi_frame" / "unet" / "config.json").read_text() == "kept"
