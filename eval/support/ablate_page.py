@@ -58,7 +58,7 @@ def write_page(output: Path, folder: Path, failed: Mapping[str, str]) -> tuple[P
             body.add("text", grid.text)
         there = sum((output / "cells" / f"{cell.name}.json").is_file() for cell in grid.cells)
         if 0 < there < len(grid.cells):
-            body.add("text", f"So far {there} of {len(grid.cells)} cells are measured; rows without figures are left out.")
+            body.add("text", f"So far {there} of {len(grid.cells)} cells are measured; other rows are left out.")
         for table in grid.tables:
             rows = find(output, table)
             told = findings(table, rows)
@@ -93,7 +93,8 @@ def _overview(page: Page, output: Path, every: Sequence[Finding], failed: Mappin
     identity = output / "identity.json"
     if identity.is_file():
         models = json.loads(identity.read_text(encoding="utf-8"))["models"]
-        page.add("text", f"The given pair, by hash: {', '.join(f'{part} `{value}`' for part, value in models.items())}.")
+        hashes = ", ".join(f"{part} `{value}`" for part, value in models.items())
+        page.add("text", f"The given pair, by hash: {hashes}.")
     if every:
         page.add("heading", (2, "Findings"))
         for title, wanted in ((CONFIRMED, True), (NOT_CONFIRMED, False), (OPEN, None)):
