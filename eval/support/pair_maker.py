@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from paintsundo.checkpoints.sources import resolve
+from paintsundo.conditioning.tagger import TAGS_FILE
 from paintsundo.metrics.films import Film
 from paintsundo.pipelines.film import PaintsUndoPipeline
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions, check_keyframes, check_video
 from paintsundo.pipelines.sizes import keyframe_multiple, video_multiple
 from paintsundo.settings import as_schema, compose
+from paintsundo.training.prompts import read_vocabulary
 from paintsundo.training.vocabulary import prompt_from_tags
 from support.true_processes import TrueProcess
 
@@ -75,8 +78,9 @@ class PairMaker:
 
     Args:
         options: of infer.py.
-        prompts: "tagger"; "record": the process' own tags as they stand; "empty". A `prompt` in the options
-            goes before.
+        prompts: "tagger"; "record": the process' own tags, those that the pair's tagger knows and in its order, as
+            models are trained (all as they stand where its list is not on disk); "empty". A `prompt` in the
+            options goes before.
         own_size: pictures at the size of their process, or the nearest the models can do; otherwise the options' size.
 
     With `video.between=none` no video model is loaded, films are the keyframes alone, and nothing can be made between
@@ -87,6 +91,7 @@ class PairMaker:
         check_keyframes(options.keyframes)
         check_video(options.video)
         self.options, self.prompts, self.own_size = options, prompts, own_size
+        self.vocabulary = known_tags(options.models.tagger) if prompts == "record" else None
         if prompts != "tagger" and options.prompt is None:
             options.prompt = ""  # no tagger is loaded
             self.prompt: str | None = None
@@ -106,7 +111,16 @@ class PairMaker:
             return self.prompt
         if self.prompts == "tagger":
             return self.pipe.tag(true.process.finished)
-        return prompt_from_tags(true.process.tags, true.process.tags) if self.prompts == "record" else ""
+        tags = true.process.tags
+        return prompt_from_tags(tags, self.vocabulary or tags) if self.prompts == "record" else ""
+
+
+def known_tags(tagger: str | None) -> list[str] | None:
+    """The tags of a tagger on disk, in its order; None without one."""
+    if tagger is None or (tagger != "bundled" and not os.path.isdir(tagger)):
+        return None
+    file = resolve(tagger, "tagger") / TAGS_FILE
+    return read_vocabulary(file) if file.is_file() else None
 
 
 def claimed_works(frames: int, works: Sequence[float]) -> NDArray[np.float64]:

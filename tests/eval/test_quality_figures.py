@@ -208,3 +208,18 @@ def test_what_a_worker_raises_is_raised_here():
 
     with pytest.raises(ZeroDivisionError), MeasuringPool(1) as pool:
         pool.submit(divmod, 1, 0)
+
+
+def test_prompts_of_the_record_are_worded_as_in_training(tmp_path: Path) -> None:
+    from support.pair_maker import PairMaker, known_tags
+
+    known = known_tags("bundled")
+    assert known is not None
+    assert "lines first" in known
+    assert known_tags(None) is None
+    assert known_tags("owner/tagger-on-the-hub") is None
+    tags = ("outlined", "man teacher", "people body", "lines first")
+    true = SimpleNamespace(process=SimpleNamespace(tags=tags))
+    for vocabulary, prompt in ((known, "lines first, outlined, people body"), (None, ", ".join(tags))):
+        maker = SimpleNamespace(prompt=None, prompts="record", vocabulary=vocabulary)
+        assert PairMaker._prompt(maker, true) == prompt  # type: ignore[arg-type]
