@@ -9,7 +9,7 @@ from small_networks import randomise, single_frame_inputs, single_frame_unet, un
 from torch import nn
 from torch.nn import functional as F
 
-from paintsundo.models import fused, use_channels_last
+from paintsundo.models import fused, triton_layer_norm, use_channels_last
 from paintsundo.models.attention_window import ATTENTION_WINDOWS
 
 
@@ -87,6 +87,94 @@ def test_doubled_pictures_are_never_made() -> None:
     out = fused.upsample_convolve(conv, x)
     assert error(out, conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))) < 1e-6
     assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+class Layer(nn.Module):
+    fused = True
+
+
+@torch.no_grad()
+def test_which_norms_of_tokens_the_kernel_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, tokens = Layer(), torch.randn(2, 3, 8)
+    assert not fused.norms_tokens(layer, nn.LayerNorm(8), tokens)  # no GPU
+    monkeypatch.setattr(fused, "has_kernels", lambda x: not x.is_meta)
+    assert fused.norms_tokens(layer, nn.LayerNorm(8), tokens)
+    hooked, wrapped, derived = nn.LayerNorm(8), nn.LayerNorm(8), type("Derived", (nn.LayerNorm,), {})(8)
+    hooked.register_forward_pre_hook(lambda module, given: None)
+    wrapped.forward = wrapped.forward  # as accelerate and diffusers do
+    for norm in (hooked, wrapped, derived, nn.LayerNorm(8, bias=False), nn.LayerNorm(8, elementwise_affine=False)):
+        assert not fused.norms_tokens(layer, norm, tokens)
+    plain = nn.LayerNorm(8)
+    for others in (tokens.double(), tokens.half(), tokens.transpose(0, 1), tokens[:0], tokens.to("meta")):
+        assert not fused.norms_tokens(layer, plain, others)
+    assert not fused.norms_tokens(layer, nn.LayerNorm((3, 8)), tokens)
+    with torch.autocast("cpu"):
+        assert not fused.norms_tokens(layer, plain, tokens)
+    with torch.enable_grad():
+        assert not fused.norms_tokens(layer, plain, tokens)
+    layer.fused = False
+    assert not fused.norms_tokens(layer, plain, tokens)
+
+
+@torch.no_grad()
+def test_sum_and_norm_are_those_of_the_plain_layers() -> None:
+    norm, (tokens, branch) = randomise(nn.LayerNorm(8)).half(), torch.randn(2, 2, 3, 8).half()
+    total, normed = fused.add_norm(Layer(), norm, tokens, branch)
+    assert torch.equal(total, tokens + branch)
+    assert torch.equal(normed, norm(tokens + branch))
+    same, normed = fused.add_norm(Layer(), norm, tokens)
+    assert same is tokens
+    assert torch.equal(normed, norm(tokens))
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@torch.no_grad()
+def test_every_norm_of_tokens_in_the_3d_unet_goes_through_the_kernel(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, fast = plain_and_fast(randomise(unet_3d()))
+    x, timesteps, text, image, fs, concat = unet_3d_inputs(batch=2)
+    truth = plain(x, timesteps, text, image, fs, concat)
+    calls = count_norms(monkeypatch)
+    out = fast(x[:rows], timesteps[:rows], text, image, fs[:rows], concat[:rows])
+    if rows == 2:
+        assert error(out, truth) < 1e-5
+    assert error(out[:1], truth[:1]) < 1e-5
+    norms = [m for m in fast.modules() if isinstance(m, nn.LayerNorm)]
+    assert len(calls) == len(norms) > 0
+    assert sum(calls) == len(norms) * 2 / 3  # all but the first of a block add a residual
+
+
+def count_norms(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Stand in for the kernel; whether each call adds."""
+    calls = []
+
+    def layer_norm(
+        tokens: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, branch: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        calls.append(branch is not None)
+        total = tokens if branch is None else tokens + branch
+        return total, F.layer_norm(total, weight.shape, weight, bias, eps)
+
+    monkeypatch.setattr(triton_layer_norm, "layer_norm", layer_norm)
+    monkeypatch.setattr(fused, "norms_tokens", lambda layer, norm, tokens: layer.fused)
+    return calls
+
+
+@torch.no_grad()
+def test_kernels_of_one_are_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "has_kernels", lambda x: True)
+    x = torch.randn(2, 5, 6, 9).contiguous(memory_format=torch.channels_last)
+    for conv in (nn.Conv2d(5, 7, 1), nn.Conv2d(5, 7, 1, bias=False), nn.Conv2d(5, 7, 3), nn.Conv2d(5, 7, 1, stride=2)):
+        for weights in (conv, copy.deepcopy(conv).to(memory_format=torch.channels_last)):
+            out = fused.pointwise(weights, x)
+            assert error(out, conv(x)) < 1e-6
+            assert out.is_contiguous(memory_format=torch.channels_last)
+    called = []
+    conv.register_forward_hook(lambda module, given, out: called.append(module))
+    fused.pointwise(conv, x)
+    assert called == [conv]
+    assert fused.pointwise(nn.Identity(), x) is x
 
 
 def test_weights_keep_their_names_and_are_stored_once() -> None:

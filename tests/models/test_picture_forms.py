@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from small_networks import randomise, single_frame_inputs, single_frame_unet
 from torch import nn
 
-from paintsundo.models import SingleFrameUNet, fused, set_attention_backend, use_channels_last
+from paintsundo.models import SingleFrameUNet, fused, set_attention_backend, triton_layer_norm, use_channels_last
 from paintsundo.models.context_keys import ContextKeys
 from paintsundo.models.feature_reuse import InnerFeatures
 from paintsundo.models.picture_forms import RepeatingTransformerBlock, SharedAttention
@@ -115,6 +116,56 @@ def test_inner_features_are_kept_for_all_rows() -> None:
     assert error(shared(sample, timestep, both, steps, concat, features=features).sample, whole) < 1e-5
     features.begin_step(reuse=True)
     assert error(shared(sample, timestep, words, steps, concat, features=features).sample, whole[:2]) < 1e-5
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+@torch.no_grad()
+def test_every_norm_of_tokens_goes_through_the_kernel(levels: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, shared = plain_and_shared(**levels)
+    sample, timestep, words, steps, concat = single_frame_inputs()
+    both = torch.cat([words, words - 1])
+    truth = plain(*(torch.cat([x, x]) for x in (sample, timestep)), both, steps.repeat(2), concat).sample
+    calls = []
+
+    def layer_norm(tokens: Any, weight: Any, bias: Any, eps: float, branch: Any = None) -> tuple[Any, Any]:
+        calls.append(branch is not None)
+        total = tokens if branch is None else tokens + branch
+        return total, nn.functional.layer_norm(total, weight.shape, weight, bias, eps)
+
+    monkeypatch.setattr(triton_layer_norm, "layer_norm", layer_norm)
+    monkeypatch.setattr(fused, "norms_tokens", lambda layer, norm, tokens: layer.fused)
+    assert error(shared(sample, timestep, both, steps, concat).sample, truth) < 1e-5
+    norms = [m for m in shared.modules() if isinstance(m, nn.LayerNorm)]
+    assert len(calls) == len(norms) > 0
+    assert sum(calls) == len(norms) * 2 / 3  # all but the first of a block add a residual
+
+
+@torch.no_grad()
+def test_masks_and_options_take_diffusers_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = randomise(RepeatingTransformerBlock(8, 2, 4, cross_attention_dim=6)).eval()
+    block.fused = True
+    tokens, words = torch.randn(2, 5, 8), torch.randn(2, 3, 6)
+    monkeypatch.setattr(fused, "norms_tokens", lambda layer, norm, tokens: layer.fused)
+    taken = []
+
+    def add_norm(layer: Any, norm: nn.Module, tokens: Any, branch: Any = None) -> tuple[Any, Any]:
+        taken.append(norm)
+        total = tokens if branch is None else tokens + branch
+        return total, norm(total)
+
+    monkeypatch.setattr(fused, "add_norm", add_norm)
+    truth = BasicTransformerBlock.forward(block, tokens, None, words)
+    assert torch.allclose(block(tokens, None, words), truth, atol=1e-6)
+    assert len(taken) == 3
+    mask = torch.zeros(2, 1, 3)
+    mask[:, :, 1:] = -1e4
+    masked = block(tokens, encoder_hidden_states=words, encoder_attention_mask=mask)
+    assert torch.equal(masked, BasicTransformerBlock.forward(block, tokens, None, words, mask))
+    assert not torch.allclose(masked, truth)
+    block(tokens, torch.zeros(2, 1, 5), words)
+    block.set_chunk_feed_forward(1)
+    block(tokens, None, words)
+    assert len(taken) == 3
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ CHECKS = """
 import sys
 import torch
 import torch.nn.functional as F
-from paintsundo.models import fused, triton_kernels, use_channels_last
+from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, triton_upsample, use_channels_last
 
 torch.manual_seed(0)
 torch.set_grad_enabled(False)
@@ -30,7 +30,9 @@ def last(x):
     return x.contiguous(memory_format=torch.channels_last)
 
 for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
-    for shape, groups in (((4, 40, 5, 7), 8), ((1, 10, 3, 200), 5), ((1, 160, 2, 2), 32)):
+    # Few channels of a group, several blocks of rows, more channels than a tile, one row, groups as a whole.
+    shapes = [(4, 40, 5, 7), (1, 10, 3, 200), (1, 160, 2, 2), (2, 192, 1, 1), (2, 120, 3, 5)]
+    for shape, groups in zip(shapes, (8, 5, 32, 32, 3), strict=True):
         x = last((torch.randn(shape) * 3 + 20).to(dtype))
         weight, bias = torch.randn(2, shape[1]).to(dtype)
         for rows in (None, 1, shape[0]):
@@ -39,9 +41,9 @@ for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
             if shift is not None:
                 moved = moved + shift.double().repeat_interleave(shape[0] // rows, 0)[..., None, None]
             truth = F.group_norm(moved, groups, weight.double(), bias.double(), 1e-5)
-            out = triton_kernels.group_norm(x, groups, weight, bias, 1e-5, shift)
+            out = triton_norms.group_norm(x, groups, weight, bias, 1e-5, shift)
             assert error(out, truth) < 10 * bound, (dtype, shape, rows)
-            out = triton_kernels.group_norm(x, groups, weight, bias, 1e-5, shift, silu=True)
+            out = triton_norms.group_norm(x, groups, weight, bias, 1e-5, shift, silu=True)
             assert error(out, F.silu(truth)) < 10 * bound
             assert out.is_contiguous(memory_format=torch.channels_last)
     x, y = (last(torch.randn(3, 40, 7, 9).to(dtype)) for _ in range(2))
@@ -49,6 +51,24 @@ for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
     added = y.double() + bias.double()[:, None, None]
     assert error(triton_kernels.add(x, y, bias), x.double() + added) < bound
     assert error(triton_kernels.add(x, y, bias, mix), x.double() + mix.double() * added) < bound
+    for width, rows in ((40, 7), (320, 3), (1100, 2), (5000, 1)):
+        tokens, branch = torch.randn(2, 1, rows, width).to(dtype) * 3 + 20
+        weight, bias = torch.randn(2, width).to(dtype)
+        for total in (tokens, tokens + branch):
+            truth = F.layer_norm(total.double(), (width,), weight.double(), bias.double(), 1e-5)
+            given = (None,) if total is tokens else (branch,)
+            stored, out = triton_layer_norm.layer_norm(tokens, weight, bias, 1e-5, *given)
+            assert torch.equal(stored, total)  # the very sum that is used on
+            assert error(out, truth) < 4 * bound, (dtype, width)
+    weight, bias = torch.randn(6, 20, 3, 3).to(dtype), torch.randn(6).to(dtype)
+    x = last(torch.randn(2, 20, 3, 5).to(dtype))
+    truth = F.conv2d(F.interpolate(x.double(), scale_factor=2.0), weight.double(), padding=1)
+    for own in (weight, last(weight)):
+        parts = last(F.conv2d(x, triton_upsample.kernels(own), padding=1))
+        assert error(triton_upsample.interleave(parts, None), truth) < 2 * bound
+    out = triton_upsample.interleave(parts, bias)
+    assert error(out, truth + bias.double()[:, None, None]) < 2 * bound
+    assert out.is_contiguous(memory_format=torch.channels_last)
     projected = torch.randn(2, 3, 100).to(dtype)
     value, gate = projected.double().chunk(2, -1)
     assert error(triton_kernels.geglu(projected), value * F.gelu(gate)) < bound

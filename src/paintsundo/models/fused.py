@@ -1,8 +1,8 @@
 """Normalisation, activation, bias and residual of channels-last activations, in few passes over memory, at inference.
 
 Layers ask `fast(self, x)` first, which says no in training, under a compiler and for other memory layouts: the plain
-modules compute the same there. On GPUs with Triton the work is done by `triton_kernels`; the bias of a convolution is
-then left to the pass that follows it.
+modules compute the same there. On GPUs with Triton the work is done by the kernels of the files `triton_…`; the bias of
+a convolution is then left to the pass that follows it. LayerNorms of tokens go through `add_norm`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models.layers import TemporalConv, is_channels_last
+
+# What the kernel of LayerNorm takes: a row is held in registers (`triton_layer_norm.MAX_WIDTH`).
+_KERNEL_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+_WIDEST_NORM = 8192
 
 
 @functools.cache
@@ -60,13 +64,55 @@ def normalise(
 ) -> torch.Tensor:
     """GroupNorm of x (N, C, h, w) + shift (S, C), S a divisor of N, then SiLU if wanted; channels last in and out."""
     if has_kernels(x) and norm.affine:
-        from paintsundo.models.triton_kernels import group_norm
+        from paintsundo.models.triton_norms import group_norm
 
         return group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu)
     if shift is not None:
         x = x + shift.repeat_interleave(len(x) // len(shift), dim=0)[..., None, None]
     out = norm(x)
     return F.silu(out, inplace=True) if silu else out
+
+
+def add_norm(
+    layer: Any, norm: nn.Module, tokens: torch.Tensor, branch: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """tokens + branch, both (…, C), and its LayerNorm; the tokens themselves and theirs without a branch.
+
+    One pass over memory for a layer with the attribute `fused`, on GPUs with Triton.
+    """
+    if norms_tokens(layer, norm, tokens) and (branch is None or _alike(branch, tokens)):
+        from paintsundo.models.triton_layer_norm import layer_norm
+
+        return layer_norm(tokens, norm.weight, norm.bias, norm.eps, branch)  # type: ignore[arg-type]
+    if branch is not None:
+        tokens = tokens + branch
+    return tokens, norm(tokens)
+
+
+def norms_tokens(layer: Any, norm: nn.Module, tokens: torch.Tensor) -> bool:
+    """Whether the kernel of `add_norm` computes this norm of tokens (…, C)."""
+    return (
+        layer.fused
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and has_kernels(tokens)
+        and type(norm) is nn.LayerNorm
+        and norm.bias is not None
+        and norm.normalized_shape == tokens.shape[-1:]
+        and norm.weight.dtype == norm.bias.dtype == tokens.dtype
+        and tokens.dtype in _KERNEL_TYPES
+        and tokens.shape[-1] <= _WIDEST_NORM
+        and tokens.numel() > 0
+        and tokens.is_contiguous()
+        and "forward" not in vars(norm)
+        and not norm._forward_pre_hooks
+        and not norm._forward_hooks
+        and not torch.is_autocast_enabled(tokens.device.type)
+    )
+
+
+def _alike(branch: torch.Tensor, tokens: torch.Tensor) -> bool:
+    return branch.shape == tokens.shape and branch.dtype == tokens.dtype and branch.is_contiguous()
 
 
 def convolve(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -82,6 +128,26 @@ def convolve(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     else:
         out = F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
     return out.contiguous(memory_format=torch.channels_last), conv.bias
+
+
+def pointwise(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """A convolution of x (N, C, h, w); one of kernel 1 as a product that adds the bias itself, where it can be.
+
+    Those of cuDNN have their bias added in a pass over memory of its own.
+    """
+    if (
+        type(conv) is nn.Conv2d
+        and conv.kernel_size == (1, 1)
+        and conv.stride == (1, 1)
+        and conv.padding == (0, 0)
+        and conv.groups == 1
+        and "forward" not in vars(conv)
+        and not conv._forward_pre_hooks
+        and not conv._forward_hooks
+        and has_kernels(x)
+    ):
+        return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
+    return conv(x)
 
 
 def add(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor | None, mix: torch.Tensor | None = None) -> torch.Tensor:
@@ -134,6 +200,11 @@ def upsample_convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     Each of the four results above a pixel sees only 2×2 different pixels: four such kernels, sums of the weights that
     meet the same pixel, take 4/9 of the products, and the doubled picture is never made.
     """
+    if has_kernels(x):
+        from paintsundo.models import triton_upsample
+
+        parts = F.conv2d(x, triton_upsample.kernels(conv.weight), None, padding=1)
+        return triton_upsample.interleave(parts.contiguous(memory_format=torch.channels_last), conv.bias)
     # Two of three taps fall on one pixel: (first), (second + third) for even rows, the reverse for odd ones.
     first, second, third = conv.weight.unbind(2)
     rows = [torch.stack(taps, dim=2) for taps in ((first, second + third), (first + second, third))]
@@ -145,14 +216,14 @@ def upsample_convolve(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     bias = None if conv.bias is None else conv.bias.repeat(4)
     samples, _, height, width = x.shape
     # Position (i, j) of the padded result has seen rows i - 1 and i, columns j - 1 and j.
-    parts = F.conv2d(x, kernel, bias, padding=1).chunk(4, dim=1)
+    quarters = F.conv2d(x, kernel, bias, padding=1).chunk(4, dim=1)
     out = torch.empty(
         (samples, conv.out_channels, 2 * height, 2 * width),
         dtype=x.dtype,
         device=x.device,
         memory_format=torch.channels_last,
     )
-    for index, part in enumerate(parts):
+    for index, part in enumerate(quarters):
         down, along = divmod(index, 2)
         out[:, :, down::2, along::2] = part[:, :, down : down + height, along : along + width]
     return out

@@ -83,6 +83,8 @@ class SharedAttention(Attention):
 class RepeatingTransformerBlock(BasicTransformerBlock):
     """diffusers' transformer block; tokens with k times as many rows of words are repeated before they see them."""
 
+    fused = False
+
     def forward(
         self,
         hidden_states: torch.Tensor,
@@ -93,12 +95,30 @@ class RepeatingTransformerBlock(BasicTransformerBlock):
     ) -> torch.Tensor:
         """Tokens (B, n, C), words (B or k·B, m, D) → (B or k·B, n, C)."""
         rows = len(hidden_states) if encoder_hidden_states is None else len(encoder_hidden_states)
-        if rows == len(hidden_states) or self.only_cross_attention or self.norm_type != "layer_norm":
+        other = self.only_cross_attention or self.norm_type != "layer_norm"
+        if other or (rows == len(hidden_states) and not self._plain(hidden_states, attention_mask, *args, **kwargs)):
             tokens = repeated(hidden_states, rows)
             return super().forward(tokens, attention_mask, encoder_hidden_states, *args, **kwargs)
-        tokens = repeated(hidden_states + self.attn1(self.norm1(hidden_states)), rows)
-        tokens = tokens + self.attn2(self.norm2(tokens), encoder_hidden_states=encoder_hidden_states)
-        return tokens + self.ff(self.norm3(tokens))
+        tokens, normed = fused.add_norm(self, self.norm1, hidden_states)
+        tokens, normed = fused.add_norm(self, self.norm2, tokens, self.attn1(normed))
+        tokens, normed = repeated(tokens, rows), repeated(normed, rows)
+        branch = self.attn2(normed, encoder_hidden_states=encoder_hidden_states)
+        tokens, normed = fused.add_norm(self, self.norm3, tokens, branch)
+        del branch
+        return tokens + self.ff(normed)
+
+    def _plain(self, tokens: torch.Tensor, *masks: Any, **options: Any) -> bool:
+        """Whether norms may go through `fused.add_norm`: two attentions and a feed-forward, nothing else asked for."""
+        return (
+            self.attn2 is not None
+            and self.pos_embed is None
+            and self._chunk_size is None
+            and tokens.dim() == 3
+            and all(mask is None for mask in masks)
+            and options.get("encoder_attention_mask") is None
+            and not options.get("cross_attention_kwargs")
+            and fused.norms_tokens(self, self.norm1, tokens)
+        )
 
 
 class RepeatingCrossAttnUpBlock2D(CrossAttnUpBlock2D):

@@ -109,7 +109,7 @@ class ResBlock(nn.Module):
         shift = self.emb_layers(embedding)
         shift = shift if bias is None else shift + bias
         hidden, bias = fused.convolve(conv_out, fused.normalise(norm_out, hidden, shift, silu=True))
-        return fused.add(self.skip_connection(frames), hidden, bias)
+        return fused.add(fused.pointwise(self.skip_connection, frames), hidden, bias)
 
 
 class Downsample(nn.Module):

@@ -34,6 +34,7 @@ class SpatialTransformerBlock(nn.Module):
         learnable_image_scale: bool,
     ) -> None:
         super().__init__()
+        self.fused = False
         self.attn1 = Attention(dim, heads, head_dim)
         self.attn2 = TextImageAttention(dim, heads, head_dim, context_dim, image_context, learnable_image_scale)
         self.ff = FeedForward(dim, activation_fn="geglu")
@@ -53,11 +54,15 @@ class SpatialTransformerBlock(nn.Module):
 
         Where there are k times as many rows of text (and image) as of clips, all clips are repeated k times.
         """
-        tokens = tokens + self.attn1(self.norm1(tokens), window=window, num_frames=num_frames)
+        tokens, normed = fused.add_norm(self, self.norm1, tokens)
+        tokens, normed = fused.add_norm(
+            self, self.norm2, tokens, self.attn1(normed, window=window, num_frames=num_frames)
+        )
         # From here on clips differ that are the same but for their words.
-        tokens = repeated(tokens, len(text) * num_frames)
-        tokens = tokens + self.attn2(self.norm2(tokens), text, image)
-        return tokens + self.ff(self.norm3(tokens))
+        rows = len(text) * num_frames
+        tokens, normed = repeated(tokens, rows), repeated(normed, rows)
+        tokens, normed = fused.add_norm(self, self.norm3, tokens, self.attn2(normed, text, image))
+        return tokens + self.ff(normed)
 
 
 class TemporalTransformerBlock(nn.Module):
@@ -65,6 +70,7 @@ class TemporalTransformerBlock(nn.Module):
 
     def __init__(self, dim: int, heads: int, head_dim: int, causal: bool) -> None:
         super().__init__()
+        self.fused = False
         self.attn1 = Attention(dim, heads, head_dim, causal=causal)
         self.attn2 = Attention(dim, heads, head_dim, causal=causal)
         self.ff = FeedForward(dim, activation_fn="geglu")
@@ -75,9 +81,10 @@ class TemporalTransformerBlock(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B·h·w, T, dim), or (B, T, h·w, dim) without moving anything → the same."""
         attend1, attend2 = (x.over_time if tokens.dim() == 4 else x for x in (self.attn1, self.attn2))
-        tokens = tokens + attend1(self.norm1(tokens))
-        tokens = tokens + attend2(self.norm2(tokens))
-        return tokens + self.ff(self.norm3(tokens))
+        tokens, normed = fused.add_norm(self, self.norm1, tokens)
+        tokens, normed = fused.add_norm(self, self.norm2, tokens, attend1(normed))
+        tokens, normed = fused.add_norm(self, self.norm3, tokens, attend2(normed))
+        return tokens + self.ff(normed)
 
 
 class SpatialTransformer(nn.Module):
