@@ -21,7 +21,7 @@ class CompileCost:
     Attributes:
         seconds: of the first call at one size, nothing cached.
         saved: seconds less than plain PyTorch for a step of one row (a keyframe, a pair) with its guidance.
-        saved_beside_kernels: the same against the Triton kernels of `models.triton_kernels`, which a compiled network
+        saved_beside_kernels: the same against the Triton kernels of `models.triton_…`, which a compiled network
             does without.
     """
 
