@@ -113,3 +113,20 @@ def test_weights_trained_with_neighbours_may_go_on_with_ends(tmp_path: Path) -> 
     assert (changed.decode(latents, hidden) - usual.decode(latents, hidden)).abs().max() > 1e-3
     with pytest.raises(UserError, match="the configuration of a VideoAutoencoderKL has no time_contexts"):
         VideoAutoencoderKL.from_pretrained(tmp_path, changes={"time_contexts": "ends"})
+
+
+@torch.no_grad()
+def test_ends_do_not_depend_on_each_other(vae: VideoAutoencoderKL) -> None:
+    latents, hidden = encoded(vae, 5)
+    frames = vae.decode(latents, hidden)
+    other, states = latents.clone(), [state.clone() for state in hidden]
+    other[:, :, 1:] += 1
+    for state in states:
+        state[:, :, 1] += 1
+    changed = vae.decode(other, states)
+    assert torch.allclose(changed[:, :, 0], frames[:, :, 0], atol=1e-5)
+    assert (changed[:, :, 1:] - frames[:, :, 1:]).abs().amax(dim=(0, 1, 3, 4)).min() > 1e-3
+    alone = vae.decode(latents[:, :, [4, 4]], [state[:, :, [1, 1]] for state in hidden])
+    assert torch.allclose(alone[:, :, 1], frames[:, :, 4], atol=1e-5)
+    with torch.enable_grad():  # in training ends are seen as they are decoded with what lies between
+        assert (vae.decode(latents, hidden)[:, :, 0] - frames[:, :, 0]).abs().max() > 1e-4

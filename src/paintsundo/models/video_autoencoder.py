@@ -13,6 +13,7 @@ from torch import nn
 
 from paintsundo.errors import UserError
 from paintsundo.models.gradient_checkpointing import GradientCheckpointingMixin
+from paintsundo.models.layers import stack_ends
 from paintsundo.models.official_layout import OfficialLayoutMixin
 from paintsundo.models.video_vae_decoder import Decoder
 from paintsundo.models.video_vae_encoder import Encoder
@@ -201,10 +202,28 @@ class VideoAutoencoderKL(OfficialLayoutMixin, GradientCheckpointingMixin, ModelM
         group = self.config["decode_group"]
         if group and self.config["time_context"] == "neighbours" and latents.shape[2] > group + 2:
             return self._decode_groups(latents, hidden, group)
+        frames = self._decode_whole(latents, hidden)
+        if self.config["time_context"] == "ends" and latents.shape[2] > 2 and not torch.is_grad_enabled():
+            frames = self._with_ends_alone(frames, latents, hidden)
+        return frames
+
+    def _decode_whole(self, latents: torch.Tensor, hidden: Sequence[torch.Tensor]) -> torch.Tensor:
         batch, _, num_frames = latents.shape[:3]
         latents = (latents / self.scale_factor).transpose(1, 2).flatten(0, 1)
         frames = self.decoder(latents, hidden, num_frames)
         return frames.unflatten(0, (batch, num_frames)).transpose(1, 2)
+
+    def _with_ends_alone(
+        self, frames: torch.Tensor, latents: torch.Tensor, hidden: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        """The first and last frame as they are where the other end is the same picture: known, they need no context,
+        and what another end adds to them is error."""
+
+        def alone(x: torch.Tensor) -> torch.Tensor:  # (B, C, T, h, w) → (2·B, C, 2, h, w)
+            return torch.cat([stack_ends(end, end) for end in (x[:, :, 0], x[:, :, -1])])
+
+        first, last = self._decode_whole(alone(latents), [alone(state) for state in hidden]).chunk(2)
+        return torch.cat([first[:, :, :1], frames[:, :, 1:-1], last[:, :, 1:]], dim=2)
 
     def _decode_groups(self, latents: torch.Tensor, hidden: Sequence[torch.Tensor], group: int) -> torch.Tensor:
         """`decode`, some frames between the ends at a time; the ends are those of the first group."""
