@@ -1,4 +1,4 @@
-"""Time and memory of the default film, and of training.
+"""Time and memory of the default film, of training, and of single kernels.
 
 python eval/benchmark.py inference output=DIR [name=value …]
 
@@ -12,6 +12,7 @@ models=bundled     real weights instead: bundled, official, or a folder with sin
 device dtype attention memory guidance batch attention_window    as infer.py's options
 overrides=[fast=every_3,…]    any other of infer.py's options
 steps=50 repeats=1 warmup=true    warmup: two steps of everything first, not counted; the fastest of the repeats counts
+profile=true       which kernels the film's time goes to: DIR/profile_PART.txt
 baseline=FILE      benchmark.json of an earlier run, to stand beside this one
 modes=[film]       what is measured, each film but those of `film` in a process of its own:
   film             every part of one film, its peak memory, its operations a second
@@ -38,6 +39,18 @@ batch steps=10 attention gradient_checkpointing channels_last device
 profile=true       the time of each kernel too: DIR/NETWORK_COMPILE_kernels.txt
 data=DATASET workers    shards for loader and strategies; workers: of the loader, one for each core without
 strategies=one,ddp,zero1,zero2,zero3,fsdp2 devices=1 experiment=official start    of the trainer's runs
+
+python eval/benchmark.py kernels output=DIR [name=value …]
+
+Every Triton kernel at every size of one pass of the published 3D UNet (one clip of 16 frames of 448x384, both halves
+of guidance), random data: its time, that of PyTorch's own operation and what memory alone would need at the rate of a
+large copy; its error against float64, how often a pass calls it. Then the kernels of GroupNorm one by one, and every
+convolution without and with cudnn.benchmark, beside other forms of the same sums. Writes kernels.json, kernels.md
+(also printed). Needs a CUDA GPU with Triton; with TRITON_INTERPRET=1 errors are checked on a processor instead, at the
+smallest network's sizes, and nothing is timed.
+
+dtype=float16      or bfloat16, float32
+small=true         the smallest network's sizes on a GPU too
 """
 
 import json
@@ -52,6 +65,7 @@ from support.arguments import parse, run
 from support.film_jobs import FilmJobs
 from support.film_operations import film_operations, rates
 from support.film_parts import WHOLE, example_picture, measure
+from support.film_profile import write_profiles
 from support.inference_modes import MODES, ModeOptions
 from support.inference_tables import mode_table
 from support.json_files import write_json
@@ -87,6 +101,7 @@ class InferenceSettings:
     steps: int | None = None
     repeats: int = 1
     warmup: bool = True
+    profile: bool = False
     baseline: str | None = None
     ladder: str = "inference"
     rungs: list[str] | None = None
@@ -105,8 +120,12 @@ def main(arguments: Sequence[str]) -> None:
         import training_benchmark
 
         return training_benchmark.main(arguments[1:])
+    if arguments and arguments[0] == "kernels":
+        from support import kernel_run
+
+        return kernel_run.main(arguments[1:])
     if not arguments or arguments[0] != "inference":
-        raise UserError("say what to measure: benchmark.py inference output=DIR, or benchmark.py training output=DIR")
+        raise UserError("say what to measure: benchmark.py inference (or training, or kernels) output=DIR")
     literal = ("output", "models", "baseline", "scratch", "ladder")
     settings = parse(InferenceSettings, arguments[1:], literal_keys=literal)
     if settings.repeats < 1:
@@ -161,6 +180,8 @@ def measure_film(
     table = comparison(report, best, comparable)
     (output / "benchmark.md").write_text(table + "\n", encoding="utf-8")
     _plot(best, comparable, output / "benchmark.png")
+    if settings.profile:
+        write_profiles(pipe, picture, output)
     print(table)
 
 

@@ -20,6 +20,7 @@ def report(tmp_path_factory, evaluate):
         "warmup=false",
         "device=cpu",
         "memory=low",
+        "profile=true",
     )
     done = evaluate("benchmark", *arguments)
     assert done.returncode == 0, done.stderr
@@ -42,6 +43,8 @@ def test_every_part_of_the_film_is_timed(report):
     assert "published" not in (output / "benchmark.md").read_text(encoding="utf-8").splitlines()[0]
     assert (output / "benchmark.md").read_text(encoding="utf-8") in done.stdout + "\n"
     assert (output / "benchmark.png").is_file()
+    for part in ("keyframes", "clips", "decoding"):
+        assert "aten::mkldnn_convolution" in (output / f"profile_{part}.txt").read_text(encoding="utf-8")
     counted = [figures["rates"][name]["tflop"] for name in ("keyframes", "in-between frames", "decoding")]
     assert min(counted) > 0
     whole = figures["rates"]["whole film"]

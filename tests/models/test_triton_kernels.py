@@ -18,6 +18,7 @@ CHECKS = """
 import sys
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL
 from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, triton_upsample, use_channels_last
 
 torch.manual_seed(0)
@@ -91,6 +92,10 @@ assert fused.has_kernels(torch.zeros(1))
 assert both(randomise(unet_3d()), lambda net: net(*unet_3d_inputs(num_frames=2, batch=1, height=2, width=4))) < 1e-5
 frames = torch.randn(1, 3, 2, 4, 4)
 assert both(randomise(video_autoencoder()), lambda net: net(frames)) < 1e-5
+pictures = torch.randn(1, 3, 8, 4)
+blocks = dict(down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
+network = randomise(AutoencoderKL(block_out_channels=[16, 24], norm_num_groups=8, latent_channels=3, **blocks))
+assert both(network, lambda net: net(pictures).sample) < 1e-5
 print("all agree")
 """
 

@@ -12,6 +12,7 @@ import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.nn import functional as F
 
@@ -24,19 +25,36 @@ def use_compiled_forms(network: nn.Module) -> None:
 
     Layers of other classes, derived ones included, are left alone.
     """
+    forms = (
+        ChannelsLastGroupNorm,
+        ChannelsLastResnetBlock2D,
+        ChannelsLastTransformer2D,
+        ChannelsLastUpsample2D,
+        TwoProductGEGLU,
+    )
     for module in network.modules():
-        for form in (ChannelsLastGroupNorm, TwoProductGEGLU, ChannelsLastTransformer2D, ChannelsLastResnetBlock2D):
+        for form in forms:
             if type(module) is form.__bases__[0]:
                 module.__class__ = form
 
 
 class ChannelsLastGroupNorm(nn.GroupNorm):
-    """GroupNorm (Wu and He 2018) of channels-last activations that stays in their layout when compiled."""
+    """GroupNorm (Wu and He 2018) of channels-last activations that stays in their layout when compiled.
+
+    So does it at inference with GPU kernels (`fused`), for the blocks that call their norm themselves.
+    """
+
+    fused = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, …) → the same."""
-        if torch.compiler.is_compiling() and self.affine and is_channels_last(x):
-            return channels_last_group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        """(B, C, …) → the same; tokens (B, C, n) that lie in memory as (B, n, C) are channels last too."""
+        if torch.compiler.is_compiling():
+            if self.affine and is_channels_last(x):
+                return channels_last_group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        elif self.affine and fused.has_kernels(x):
+            frames = x[..., None] if x.dim() == 3 else x
+            if fused.fast(self, frames):
+                return fused.normalise(self, frames).view_as(x)
         return super().forward(x)
 
 
@@ -140,8 +158,10 @@ class ChannelsLastResnetBlock2D(ResnetBlock2D):
         if temb is not None:
             temb = repeated(temb, len(input_tensor))
         same_size = self.upsample is None and self.downsample is None
-        if not (same_size and self.time_embedding_norm == "default" and is_channels_last(input_tensor)):
+        if not (same_size and self.time_embedding_norm != "scale_shift" and is_channels_last(input_tensor)):
             return super().forward(input_tensor, temb, *args, **kwargs)
+        if self.time_embedding_norm != "default":  # "group" in the decoder of `AutoencoderKL`: no embedding is added
+            temb = None
         if fused.fast(self, input_tensor) and self.output_scale_factor == 1 and isinstance(self.nonlinearity, nn.SiLU):
             return self._fused(input_tensor, temb)
         hidden = self.conv1(self.nonlinearity(self.norm1(input_tensor)))
@@ -161,5 +181,26 @@ class ChannelsLastResnetBlock2D(ResnetBlock2D):
         if temb is not None:
             shift = temb if shift is None else temb + shift
         hidden, bias = fused.convolve(self.conv2, fused.normalise(self.norm2, hidden, shift, silu=True))
-        skip = frames if self.conv_shortcut is None else self.conv_shortcut(frames)
+        skip = frames if self.conv_shortcut is None else fused.pointwise(self.conv_shortcut, frames)
         return fused.add(skip, hidden, bias)
+
+
+class ChannelsLastUpsample2D(Upsample2D):
+    """diffusers' upsampling; at inference (`fused`) the doubled picture before its convolution is never made."""
+
+    fused = False
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        output_size: tuple[int, int] | None = None,
+        *args: object,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        """(B, C, h, w) → (B, C', 2·h, 2·w), or of the size (h', w') that is asked for."""
+        height, width = hidden_states.shape[-2:]
+        plain = self.use_conv and self.name == "conv" and self.interpolate and self.norm is None
+        doubled = output_size is None or tuple(output_size) == (2 * height, 2 * width)
+        if plain and doubled and fused.can_upsample(self, self.conv, hidden_states):
+            return fused.upsample_convolve(self.conv, hidden_states)
+        return super().forward(hidden_states, output_size, *args, **kwargs)

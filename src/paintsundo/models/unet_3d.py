@@ -252,6 +252,8 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         if concat_cond is not None:
             x = torch.cat([x, concat_cond], dim=1)
         embedding = self.embed(timesteps, fs, x.dtype)
+        # For the clips before they are repeated and after.
+        embeddings = {rows: repeated(embedding, rows) for rows in (len(x), batch)}
         frames = x.transpose(1, 2).flatten(0, 1)
         context = (context_text, context_img, window, num_frames)
 
@@ -263,10 +265,10 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         outer = blocks if features is None else min(features.blocks, blocks)
         kept = None if features is None else features.recall(batch * num_frames)
         for block in self.input_blocks[1 : blocks if kept is None else outer]:
-            frames = self._run_block(block, frames, embedding, context)
+            frames = self._run_block(block, frames, embeddings, context)
             skips.append(frames)
         if kept is None:
-            frames = inner = self._run_block(self.middle_block, frames, embedding, context)
+            frames = inner = self._run_block(self.middle_block, frames, embeddings, context)
         else:
             frames = inner = kept
         for block in self.output_blocks[-len(skips) :]:
@@ -275,7 +277,7 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
             frames = repeated(frames, batch * num_frames)
             frames = torch.cat([frames, repeated(skips.pop(), len(frames))], dim=1)
             size = skips[-1].shape[-2:] if skips else frames.shape[-2:]
-            frames = self._run_block(block, frames, embedding, context, size)
+            frames = self._run_block(block, frames, embeddings, context, size)
         if features is not None:
             features.keep(inner if kept is None else None)
         if fused.fast(self, frames):
@@ -298,14 +300,17 @@ class UNet3DModel(OfficialLayoutMixin, GradientCheckpointingMixin, ModelMixin, C
         self,
         block: nn.ModuleList,
         frames: torch.Tensor,
-        embedding: torch.Tensor,
+        embeddings: dict[int, torch.Tensor],
         context: tuple[torch.Tensor | ContextKeys, torch.Tensor | None, AttentionWindow, int],
         size: tuple[int, int] | None = None,
     ) -> torch.Tensor:
-        """One entry of the skeleton: its layers in order, each with the arguments of its kind."""
+        """One entry of the skeleton: its layers in order, each with the arguments of its kind.
+
+        The embeddings (B, E) are those for each number B of clips.
+        """
         for layer in block:
             if isinstance(layer, ResBlock):
-                frames = self._run(layer, frames, repeated(embedding, len(frames) // context[-1]), context[-1])
+                frames = self._run(layer, frames, embeddings[len(frames) // context[-1]], context[-1])
             elif isinstance(layer, SpatialTransformer):
                 frames = self._run(layer, frames, *context)
             elif isinstance(layer, TemporalTransformer):

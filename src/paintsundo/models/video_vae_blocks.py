@@ -69,7 +69,8 @@ class ResnetBlock(nn.Module):
             hidden, bias = fused.convolve(self.conv1, fused.normalise(self.norm1, frames, silu=True))
             shift = None if bias is None else bias[None]
             hidden, bias = fused.convolve(self.conv2, fused.normalise(self.norm2, hidden, shift, silu=True))
-            return fused.add(frames if self.nin_shortcut is None else self.nin_shortcut(frames), hidden, bias)
+            skip = frames if self.nin_shortcut is None else fused.pointwise(self.nin_shortcut, frames)
+            return fused.add(skip, hidden, bias)
         hidden = self.conv1(self.silu(self.norm1(frames)))
         hidden = self.conv2(self.dropout(self.silu(self.norm2(hidden))))
         return hidden + (frames if self.nin_shortcut is None else self.nin_shortcut(frames))
