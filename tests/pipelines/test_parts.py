@@ -1,5 +1,7 @@
 """Sizes, noise, places and the order of frames."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -101,3 +103,25 @@ def test_placement() -> None:
     assert Placement(gpu).noise_device == gpu
     assert Placement(gpu, seed_device="cpu").noise_device.type == "cpu"
     assert Placement(gpu, "low").rest_device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "able"),
+    [
+        ({}, False),
+        ({"cpu_name": "AMD EPYC 9R14", "avx512_bf16": True}, True),
+        ({"avx512_bf16": True}, True),  # older PyTorch does not name the processor
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "AMD EPYC 7R13", "avx512_bf16": False}, False),
+    ],
+)
+def test_processors_that_gain_from_bfloat16(
+    capabilities: dict[str, Any], able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    placement.computes_bfloat16.cache_clear()
+    try:
+        assert placement.computes_bfloat16() is able
+    finally:
+        placement.computes_bfloat16.cache_clear()
