@@ -152,19 +152,10 @@ def training_arguments(place: Place, training: Training, run: Path) -> list[str]
 
 def keep_weights(final: Path, kept: Path) -> None:
     """Copy a trained stage without its autoencoder, which is the pair's, in 16 bit."""
-    from safetensors.torch import load_file, save_file
+    from paintsundo.training.bundle import pack
 
     partial = kept.with_name(f".{kept.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for file in sorted(f for f in final.rglob("*") if f.is_file() and f.relative_to(final).parts[0] != "vae"):
-        copy = partial / file.relative_to(final)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if file.suffix == ".safetensors":
-            tensors = load_file(file)
-            halved = {n: (t.half() if t.is_floating_point() else t).contiguous() for n, t in tensors.items()}
-            save_file(halved, copy, metadata={"format": "pt"})
-        else:
-            shutil.copyfile(file, copy)
+    pack(final, partial, leave_out=["vae"])
     shutil.rmtree(kept, ignore_errors=True)
     partial.rename(kept)
 

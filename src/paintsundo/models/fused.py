@@ -83,7 +83,8 @@ def add_norm(
     if norms_tokens(layer, norm, tokens) and (branch is None or _alike(branch, tokens)):
         from paintsundo.models.triton_layer_norm import layer_norm
 
-        return layer_norm(tokens, norm.weight, norm.bias, norm.eps, branch)  # type: ignore[arg-type]
+        assert isinstance(norm, nn.LayerNorm)
+        return layer_norm(tokens, norm.weight, norm.bias, norm.eps, branch)
     if branch is not None:
         tokens = tokens + branch
     return tokens, norm(tokens)
@@ -97,6 +98,7 @@ def norms_tokens(layer: Any, norm: nn.Module, tokens: torch.Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and has_kernels(tokens)
         and type(norm) is nn.LayerNorm
+        and _as_written(norm)
         and norm.bias is not None
         and norm.normalized_shape == tokens.shape[-1:]
         and norm.weight.dtype == norm.bias.dtype == tokens.dtype
@@ -104,11 +106,13 @@ def norms_tokens(layer: Any, norm: nn.Module, tokens: torch.Tensor) -> bool:
         and tokens.shape[-1] <= _WIDEST_NORM
         and tokens.numel() > 0
         and tokens.is_contiguous()
-        and "forward" not in vars(norm)
-        and not norm._forward_pre_hooks
-        and not norm._forward_hooks
         and not torch.is_autocast_enabled(tokens.device.type)
     )
+
+
+def _as_written(layer: nn.Module) -> bool:
+    """Whether calling the layer does what its class says and no more: nothing is wrapped around it, no hook waits."""
+    return "forward" not in vars(layer) and not layer._forward_pre_hooks and not layer._forward_hooks
 
 
 def _alike(branch: torch.Tensor, tokens: torch.Tensor) -> bool:
@@ -120,7 +124,7 @@ def convolve(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
     `TemporalConv` takes (B, C, T, h·w). Adapters and hooked layers are called as they are.
     """
-    plain = type(conv) in (nn.Conv2d, TemporalConv) and "forward" not in vars(conv) and not conv._forward_pre_hooks
+    plain = type(conv) in (nn.Conv2d, TemporalConv) and _as_written(conv)
     if not plain or conv.bias is None or not has_kernels(x):
         return conv(x), None
     if isinstance(conv, TemporalConv):
@@ -141,9 +145,7 @@ def pointwise(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
         and conv.stride == (1, 1)
         and conv.padding == (0, 0)
         and conv.groups == 1
-        and "forward" not in vars(conv)
-        and not conv._forward_pre_hooks
-        and not conv._forward_hooks
+        and _as_written(conv)
         and has_kernels(x)
     ):
         return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)
@@ -176,8 +178,8 @@ def joined_weight(layers: Sequence[nn.Module]) -> torch.Tensor | None:
     """
     weights = []
     for layer in layers:
-        plain = type(layer) is nn.Linear and layer.bias is None and "forward" not in vars(layer)
-        if not plain or layer._forward_pre_hooks or layer.weight.is_meta or not layer.weight.is_floating_point():
+        plain = type(layer) is nn.Linear and layer.bias is None and _as_written(layer)
+        if not plain or layer.weight.is_meta or not layer.weight.is_floating_point():
             return None
         weights.append(layer.weight)
     first = weights[0]
@@ -238,6 +240,5 @@ def can_upsample(layer: Any, conv: nn.Module, x: torch.Tensor) -> bool:
         and conv.padding == (1, 1)
         and conv.stride == (1, 1)
         and conv.groups == 1
-        and "forward" not in vars(conv)
-        and not conv._forward_pre_hooks
+        and _as_written(conv)
     )

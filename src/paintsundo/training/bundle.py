@@ -40,18 +40,21 @@ def bundle(sources: dict[str, Path], output: Path) -> int:
         if folder.resolve() == (output / part).resolve():
             raise UserError(f"{part}: {folder} cannot be packed onto itself")
     for part, folder in sources.items():
-        _pack(folder, output / part)
+        pack(folder, output / part)
     if other_vae is not None:
-        _pack(other_vae / "vae", output / "multi_frame" / "vae")
+        pack(other_vae / "vae", output / "multi_frame" / "vae")
     total = sum(p.stat().st_size for part in sources for p in (output / part).rglob("*") if p.is_file())
     if total > LIMIT_BYTES:
         raise UserError(f"the bundle has {total:,} bytes, over the limit of {LIMIT_BYTES:,}")
     return total
 
 
-def _pack(folder: Path, target: Path) -> None:
+def pack(folder: Path, target: Path, leave_out: Sequence[str] = ()) -> None:
+    """Copy a folder in place of another, tensors as float16; without its subfolders of these names."""
     shutil.rmtree(target, ignore_errors=True)
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if file.relative_to(folder).parts[0] in leave_out:
+            continue
         copy = target / file.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".safetensors":
