@@ -2,7 +2,7 @@
 
 Passes of the networks of a film, at its sizes: in float32, with weights and activations of their linear layers as 8-bit
 integers (PyTorch's dynamic quantisation: weights once, activations at each call), and in bfloat16, which infer.py takes
-for the video network where the processor has it. Writes int8.json and int8.md (the table that is also printed) to DIR.
+for the video network where the processor gains from it. Writes int8.json and int8.md (the table, also printed) to DIR.
 
 models=bundled     or official, or a folder with single_frame/ and multi_frame/
 overrides=[…]      infer.py's options: sizes, runtime.layout, runtime.fused

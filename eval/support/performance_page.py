@@ -50,7 +50,7 @@ ABOUT = {
     "int8": (
         "What did not help: linear layers in 8-bit integers",
         "`python eval/int8.py output=DIR`: one pass of a network on a processor. bfloat16 is what the video network "
-        "computes in where the processor has it (`runtime.dtype=auto`).",
+        "computes in where the processor gains from it (`runtime.dtype=auto`).",
     ),
     "agreement": (
         "How exact the default path is",
