@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 MOST = 1000  # connections; who comes when there are as many is turned away
 _FROM_ONE = MOST // 2  # address
 _SECONDS = 20.0  # for a request to begin and for its headers to come
+KEPT_SECONDS = 20  # between two requests: who asks every few seconds does not meet the closing of the connection
 
 
 class Connection(H11Protocol):

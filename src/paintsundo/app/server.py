@@ -204,7 +204,7 @@ def serve(arguments: Sequence[str]) -> int:
 def _serve(app: FastAPI, listening: socket.socket, options: AppOptions) -> None:
     import uvicorn
 
-    from paintsundo.app.connections import MOST, Connection
+    from paintsundo.app.connections import KEPT_SECONDS, MOST, Connection
 
     host, port = listening.getsockname()[:2]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
@@ -227,6 +227,7 @@ def _serve(app: FastAPI, listening: socket.socket, options: AppOptions) -> None:
         server_header=False,
         limit_concurrency=MOST,
         http=Connection,
+        timeout_keep_alive=KEPT_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     Server(config).run(sockets=[listening])

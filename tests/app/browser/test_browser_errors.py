@@ -140,7 +140,7 @@ def test_a_page_with_a_password_lets_in_who_knows_it(strict_server: Server, visi
     visitor = visitors(strict_server.address)
     visitor.page.goto(strict_server.address)
     expect(visitor.at("input[type=password]")).to_be_visible()
-    assert visitor.context.request.get(strict_server.address + "/api/v1/about").status == 401
+    assert visitor.fetch(strict_server.address + "/api/v1/about").status == 401
     visitor.at("input[type=password]").fill("guess")
     visitor.page.keyboard.press("Enter")
     expect(visitor.at("[role=alert]")).to_have_text("That is not the password.")

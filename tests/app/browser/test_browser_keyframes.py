@@ -24,7 +24,7 @@ def pictures(visitor: Any) -> list[np.ndarray]:
 
     found = []
     for keyframe in visitor.status()["keyframes"]:
-        answer = visitor.context.request.get(visitor.address + keyframe["url"])
+        answer = visitor.fetch(visitor.address + keyframe["url"])
         assert answer.ok
         found.append(np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB")))
     return found
@@ -71,7 +71,7 @@ def test_a_keyframe_is_replaced_by_an_upload(drawn: Any, tmp_path: Path) -> None
     # The film goes through it.
     drawn.film()
     frames = drawn.status()["frames"]
-    shown = drawn.context.request.get(f"{drawn.address}/api/v1/runs/{drawn.run_id()}/frames/{frames - 1}?v=1")
+    shown = drawn.fetch(f"{drawn.address}/api/v1/runs/{drawn.run_id()}/frames/{frames - 1}?v=1")
     assert shown.ok
 
 

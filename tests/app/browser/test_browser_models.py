@@ -24,7 +24,7 @@ def choices(tmp_path: Path, visitors: Callable[..., Any]) -> Iterator[Any]:
 
 
 def keyframe(visitor: Any) -> np.ndarray:
-    answer = visitor.context.request.get(visitor.address + visitor.status()["keyframes"][1]["url"])
+    answer = visitor.fetch(visitor.address + visitor.status()["keyframes"][1]["url"])
     return np.asarray(Image.open(io.BytesIO(answer.body())).convert("RGB"))
 
 

@@ -72,10 +72,10 @@ def test_two_visitors_do_not_see_each_others_files(visitors: Callable[..., Any],
     first.draw()
     run = first.run_id()
     urls = [keyframe["url"] for keyframe in first.status()["keyframes"]]
-    assert all(first.context.request.get(first.address + url).ok for url in urls)
+    assert all(first.fetch(first.address + url).ok for url in urls)
     assert second.get("runs") == []
     for path in [*urls, *(f"/api/v1/runs/{run}{rest}" for rest in ("", "/status", "/run.json", "/export/ora"))]:
-        answer = second.context.request.get(second.address + path)
+        answer = second.fetch(second.address + path)
         assert answer.status == 404, path
         assert answer.json()["error"].endswith(".")
     second.page.goto(f"{second.address}/#{run}/keyframes")
@@ -118,7 +118,7 @@ def test_runs_are_kept_repeated_compared_and_deleted(visitor: Any, drawing: Path
     assert "video_seed" not in same
     assert one["status"]["keyframes"][1]["url"] != other["status"]["keyframes"][1]["url"]
     pictures = [run["status"]["keyframes"][1]["url"] for run in (one, other)]
-    bodies = [visitor.context.request.get(visitor.address + url).body() for url in pictures]
+    bodies = [visitor.fetch(visitor.address + url).body() for url in pictures]
     assert _pixels(bodies[0]) == _pixels(bodies[1])
     # Next to each other.
     for index in range(2):

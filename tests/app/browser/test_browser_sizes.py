@@ -82,7 +82,7 @@ def test_the_size_of_the_film_is_chosen(visitor: Any, drawing: Path) -> None:
     visitor.at("#pu-make-film").click()
     visitor.wait_for_film()
     assert visitor.status()["film_size"] == [2 * multiple, 64]
-    frame = visitor.context.request.get(f"{visitor.address}/api/v1/{run}/frames/3").body()
+    frame = visitor.fetch(f"{visitor.address}/api/v1/{run}/frames/3").body()
     assert (int.from_bytes(frame[16:20]), int.from_bytes(frame[20:24])) == (2 * multiple, 64)
 
 

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Download, Locator, Page, Response, expect
+from playwright.sync_api import APIResponse, Browser, BrowserContext, Download, Locator, Page, Response, expect
 
 # Milliseconds; a loaded machine of two cores is slow, and nothing here waits longer than it must.
 WAIT = 1000 * int(os.environ.get("PAINTSUNDO_BROWSER_SECONDS", "120"))
+RETRIES = 3
 SCREENSHOTS = os.environ.get("PAINTSUNDO_SCREENSHOTS")  # a folder: write the pictures of docs/page.md there
 DESK = {"width": 1280, "height": 860}
 PHONE = {"width": 390, "height": 844}
@@ -89,7 +90,11 @@ class Visitor:
 
     def get(self, path: str) -> Any:
         """JSON of the REST service, with this visitor's cookie."""
-        return self.context.request.get(f"{self.address}/api/v1/{path}").json()
+        return self.fetch(f"{self.address}/api/v1/{path}").json()
+
+    def fetch(self, address: str) -> APIResponse:
+        """An answer to this visitor's cookie. Asked anew where the server closed the kept connection just then."""
+        return self.context.request.get(address, max_retries=RETRIES)
 
     def status(self) -> Any:
         return self.get(f"runs/{self.run_id()}/status")
@@ -97,7 +102,10 @@ class Visitor:
     def change(self, settings: dict[str, Any]) -> None:
         """Settings that a test needs and that have controls tested elsewhere; the page is opened anew with them."""
         answer = self.context.request.patch(
-            f"{self.address}/api/v1/runs/{self.run_id()}", data=settings, headers={"origin": self.address}
+            f"{self.address}/api/v1/runs/{self.run_id()}",
+            data=settings,
+            headers={"origin": self.address},
+            max_retries=RETRIES,
         )
         assert answer.ok, answer.text()
         self.page.reload()
