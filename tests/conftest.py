@@ -1,11 +1,14 @@
-"""Small true processes for these tests: shapes drawn stroke by stroke, then coloured, then shaded."""
+"""Small true processes (shapes drawn stroke by stroke, then coloured, then shaded); a picture and a place for films."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from tiny_models import drawing
 
 Film = NDArray[np.uint8]
 SIZE = 96
@@ -56,3 +59,17 @@ def with_noise() -> Callable[[Film], Film]:
         return np.clip(film + noise * (sigma / noise.std()), 0, 255).astype(np.uint8)
 
     return add
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A file with a drawing."""
+    file = tmp_path / "picture.png"
+    drawing().save(file)
+    return file
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A folder for films, not made yet."""
+    return tmp_path / "films"
