@@ -1,4 +1,4 @@
-"""Engines that are closed after the test."""
+"""Engines that are closed after the test, and visitors of them."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +8,9 @@ import pytest
 from studios import Gate, gated, options
 
 from paintsundo.app.studio import Studio
+
+# Imported where they are used: clients need the extra `app`, which not all that is tested here does.
+pytest.register_assert_rewrite("clients", "films")
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +54,24 @@ def gated_studio(tmp_path: Path) -> Iterator[Callable[..., tuple[Studio, Gate]]]
     yield make
     for engine in made:
         engine.close()
+
+
+@pytest.fixture
+def anna(studio: Studio) -> Iterator[Any]:
+    """The client of a visitor, on the smallest models."""
+    from clients import client_of
+
+    with client_of(studio) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory, loaded: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """The client of a visitor who is answered as often as asked, and the id of a finished run of theirs."""
+    from clients import client_of, filmed
+
+    limits = ("limits.requests_per_minute=100000", "limits.runs_per_user=10000")
+    engine = Studio(options(tmp_path_factory.mktemp("settled"), *limits))
+    engine.model_choices.loaded.pipelines = loaded
+    with client_of(engine) as client:
+        yield client, filmed(client)["id"]

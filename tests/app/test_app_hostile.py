@@ -3,30 +3,14 @@
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clients import API, JSON, another, made, told
 from fastapi.testclient import TestClient
-from studios import options, png
-from test_app_server import API, another, client_of, made, told, until
+from studios import png
 
 from paintsundo.app.run_settings import RunSettings
-from paintsundo.app.studio import Studio
-
-MANY = ("limits.requests_per_minute=100000", "limits.runs_per_user=10000")
-
-
-@pytest.fixture(scope="module")
-def settled(tmp_path_factory: pytest.TempPathFactory, loaded: dict[str, Any]) -> Iterator[tuple[TestClient, str]]:
-    """A server that answers as often as asked, and the id of a finished run on it."""
-    engine = Studio(options(tmp_path_factory.mktemp("settled"), *MANY))
-    engine.model_choices.loaded.pipelines = loaded
-    with client_of(engine) as client:
-        run = made(client)
-        client.post(f"{API}/runs/{run['id']}/film")
-        until(client, run, "done")
-        yield client, run["id"]
 
 
 def routes(client: TestClient) -> list[tuple[str, str]]:
@@ -111,14 +95,14 @@ def test_no_value_of_a_setting_breaks_anything(field: str, settled: tuple[TestCl
     run = made(anna)
     url = f"{API}/runs/{run['id']}"
     for value in VALUES:
-        answer = anna.patch(url, content=json.dumps({field: value}), headers={"content-type": "application/json"})
+        answer = anna.patch(url, content=json.dumps({field: value}), headers=JSON)
         if answer.status_code != 200:
             told(answer, answer.status_code)
             assert answer.status_code in (400, 422), (value, answer.status_code)
         assert anna.get(f"{url}/status").status_code == 200, value
         assert anna.patch(url, json=run["settings"]).status_code == 200, value
     for text in ("NaN", "Infinity", "-Infinity", "1e999"):
-        answer = anna.patch(url, content=f'{{"{field}": {text}}}', headers={"content-type": "application/json"})
+        answer = anna.patch(url, content=f'{{"{field}": {text}}}', headers=JSON)
         assert answer.status_code in (400, 422), (text, answer.text)
     assert anna.delete(url).status_code == 200
 
@@ -139,9 +123,7 @@ def test_no_value_of_a_record_breaks_anything(place: str, settled: tuple[TestCli
             changes += [[first, {**others[0], name: value}, *others[1:]] for name in others[0]]
         for change in changes:
             sent = {"page": value} if place == "whole" else record | {"page": record["page"] | {place: change}}
-            answer = anna.post(
-                f"{API}/runs", content=json.dumps({"repeat": sent}), headers={"content-type": "application/json"}
-            )
+            answer = anna.post(f"{API}/runs", content=json.dumps({"repeat": sent}), headers=JSON)
             assert answer.status_code in (201, 400), (change, answer.text)
             if answer.status_code == 201:
                 made_run = answer.json()["id"]
