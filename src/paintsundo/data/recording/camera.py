@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
+from paintsundo.data.recording.alignment import correlated
 from paintsundo.data.recording.canvas import Corners
 from paintsundo.data.recording.extraction import FAR, Extractor, Memory, Place, reach, same
-from paintsundo.data.recording.views import Matrix, correlated
+from paintsundo.data.recording.similarity import Matrix
 
 GOOD = 0.9  # such a share, with which no better alignment is looked for
 PATIENCE = 12  # frames left out in a row, after which the canvas is taken to be another

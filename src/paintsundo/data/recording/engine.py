@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from paintsundo.data.frames import FrameProcess, FrameWriter
 from paintsundo.data.process import Picture
-from paintsundo.data.recording import border, canvas, video, views, work
+from paintsundo.data.recording import border, canvas, similarity, video, views, work
 from paintsundo.data.recording.camera import CameraExtractor
 from paintsundo.data.recording.canvas import Corners, Home
 from paintsundo.data.recording.extraction import Extractor
@@ -138,11 +138,11 @@ def _home(frames: Spool, recording: video.Recording, settings: Settings, noise: 
 
 def _still(frames: Spool, home: Home) -> tuple[list[View], NDArray[np.uint8]]:
     shape = frames.shape[:2]
-    seen = [View(views.identity(), 1.0, number >= home.start) for number in range(len(frames))]
+    seen = [View(similarity.identity(), 1.0, number >= home.start) for number in range(len(frames))]
     return seen, home.mask((shape[0], shape[1]))
 
 
-def _scaled(matrix: views.Matrix, scale: float) -> views.Matrix:
+def _scaled(matrix: similarity.Matrix, scale: float) -> similarity.Matrix:
     """A view of the small frames for frames `scale` times as large; pixels' middles are at whole numbers."""
     up = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
     return np.asarray((up @ np.vstack([matrix, [0, 0, 1]]) @ np.linalg.inv(up))[:2])
@@ -157,8 +157,8 @@ def _used(seen: Sequence[View], home: Home, camera: bool) -> list[int]:
     for place, k in enumerate(shown):
         before = seen[shown[place - 1]].matrix if place else seen[k].matrix
         after = seen[shown[place + 1]].matrix if place + 1 < len(shown) else seen[k].matrix
-        moving = views.moved(seen[k].matrix, before, home.corners) > 0.01
-        going = views.moved(seen[k].matrix, after, home.corners) > 0.01
+        moving = similarity.moved(seen[k].matrix, before, home.corners) > 0.01
+        going = similarity.moved(seen[k].matrix, after, home.corners) > 0.01
         if not (moving and going):
             kept.append(k)
     return kept
@@ -167,8 +167,10 @@ def _used(seen: Sequence[View], home: Home, camera: bool) -> list[int]:
 def _trembling(seen: Sequence[View], home: Home) -> bool:
     """Whether the view keeps changing a little, about one place, as of a camera held in the hand."""
     shown = [view.matrix for view in seen if view.shown]
-    changes = [views.moved(one, other, home.corners) > 0.01 for one, other in zip(shown[1:], shown[:-1], strict=True)]
-    kinds = [views.kind(matrix) for matrix in shown]
+    changes = [
+        similarity.moved(one, other, home.corners) > 0.01 for one, other in zip(shown[1:], shown[:-1], strict=True)
+    ]
+    kinds = [similarity.kind(matrix) for matrix in shown]
     near = [abs(k["zoom"] - 1) < 0.1 and abs(k["degrees"]) < 6 and not k["mirrored"] for k in kinds]
     return len(changes) > 0 and float(np.mean(changes)) > TREMBLING and float(np.mean(near)) > 0.9
 
@@ -287,8 +289,8 @@ def _kinds(
         if not view.shown:
             if before is not None and before.shown:
                 found.append({"time": round(float(recording.times[number]), 2), "shown": False})
-        elif before is None or not before.shown or views.moved(view.matrix, before.matrix, home.corners) > 0.5:
-            is_ = {name: round(value, 3) for name, value in views.kind(view.matrix).items()}
+        elif before is None or not before.shown or similarity.moved(view.matrix, before.matrix, home.corners) > 0.5:
+            is_ = {name: round(value, 3) for name, value in similarity.kind(view.matrix).items()}
             is_["mirrored"] = bool(is_["mirrored"])
             found.append({"time": round(float(recording.times[number]), 2), **is_})
         before = view

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from paintsundo.data.process import Picture
+from paintsundo.data.recording.alignment import follow
 from paintsundo.data.recording.canvas import Corners
-from paintsundo.data.recording.views import Matrix, follow, identity
+from paintsundo.data.recording.similarity import Matrix, identity
 
 LEVELS = 12  # within which a pixel seen in another view is the one known already
 SLACK = 0.12  # share of the contrast around a pixel that another sharpness may add to this
