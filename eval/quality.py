@@ -10,6 +10,7 @@ data=DATASET models=bundled|official|PAIR [overrides=[NAME=VALUE,…]] [parts=[f
     stopped; overrides are infer.py's. batch=N pictures at once, workers=N processes that measure meanwhile. Cheaper on
     a CPU: size=128 clips=1 overrides=[keyframes.num_inference_steps=10,video.num_inference_steps=4]. clip_seeds=N:
     clips between true keyframes N times: their mean, and how far two are apart, tell what the keyframes leave open.
+    state_seeds=N: the same of states at known steps.
 data=DATASET models=PAIR seeds=10 [words=[ink,painting]]: instead, what prompts and seeds change (sensitivity.json):
     films of ten seeds of each picture, how far apart they are and how many are valid; states with each of the words put
     before the picture's own prompt, or under the next picture's prompt.
@@ -81,6 +82,7 @@ class QualitySettings:
     size: int | None = None
     clips: int | None = None
     clip_seeds: int = 1
+    state_seeds: int = 1
     seeds: int | None = None
     words: list[str] = field(default_factory=list)
     against: str | None = None
@@ -137,7 +139,7 @@ def measure_models(settings: QualitySettings) -> None:
         settings.output,
         settings.overrides,
         **_of(settings, "limit", "split", "parts", "prompts", "baselines"),
-        **_of(settings, "batch", "workers", "size", "clips", "clip_seeds"),
+        **_of(settings, "batch", "workers", "size", "clips", "clip_seeds", "state_seeds"),
     )
     tables = [pair_table(report["summary"])]
     groups = summarise_groups(report["processes"])

@@ -28,14 +28,14 @@ from paintsundo.pipelines.noise import draw, streams
 from paintsundo.pipelines.options import VideoOptions
 from paintsundo.pipelines.sampling import denoise
 from paintsundo.pipelines.sizes import nearest
-from support.pair_maker import CALIBRATION_STEPS, CURVE_STATES, Made, PairMaker, claimed_works
+from support.pair_maker import CALIBRATION_STEPS, CURVE_STATES, OWN_STEPS, Made, PairMaker, claimed_works
 from support.round_trip import round_trip
 from support.true_processes import TrueProcess
 
 ROWS = 32
 """Keyframes computed together where several pictures are, unless keyframes.batch says otherwise."""
 SEED_STEP = 1000
-"""Between the seeds of clips that are made several times; a film's pairs take the seeds next to its own."""
+"""Between the seeds of what is made several times; a film's pairs and keyframes take the seeds next to its own."""
 
 
 class PairBatch:
@@ -47,6 +47,7 @@ class PairBatch:
         size: pictures at the area of a square of this side, in their process' shape; None: as `maker` has it.
         clips: of how many pairs of true keyframes frames between are made, spread evenly; None: of all.
         clip_seeds: how often those are made, each time with another seed.
+        state_seeds: how often states at known steps are.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class PairBatch:
         size: int | None = None,
         clips: int | None = None,
         clip_seeds: int = 1,
+        state_seeds: int = 1,
     ) -> None:
         self.maker, self.pipe, self.together, self.clip_count = maker, maker.pipe, together, clips
-        self.clip_seeds = clip_seeds
+        self.clip_seeds, self.state_seeds = clip_seeds, state_seeds
         self.side = size
         self.works = [1.0, *map(work_of_step, maker.steps), 0.0]
 
@@ -106,6 +108,8 @@ class PairBatch:
             for one, states in zip(made, self.states(finished, prompts, CALIBRATION_STEPS), strict=True):
                 one.states = states[1:-1]
             timed("calibration", clock)
+            if self.state_seeds > 1:
+                self._drawn_again(made)
             for one, true in zip(made, trues, strict=True):
                 one.true_states = states_of(true.process, [work_of_step(step) for step in CALIBRATION_STEPS], size)
         if "interpolation" in parts:
@@ -249,6 +253,19 @@ class PairBatch:
             ]
             for number, condition in enumerate(conditions)
         ]
+
+    def _drawn_again(self, made: Sequence[Made]) -> None:
+        """States of further seeds, and what they are read off."""
+        finished, prompts = [m.finished for m in made], [m.prompt for m in made]
+        for one, states in zip(made, self.states(finished, prompts, OWN_STEPS), strict=True):
+            one.own_curve = states[::-1]
+        first = self.maker.options.keyframes.seed
+        again = [
+            self.states(finished, prompts, CALIBRATION_STEPS, [first + number * SEED_STEP] * len(made))
+            for number in range(1, self.state_seeds)
+        ]
+        for one, states in zip(made, zip(*again, strict=True), strict=True):
+            one.other_states = np.concatenate([each[1:-1] for each in states])
 
     def _between(
         self, made: Sequence[Made], trues: Sequence[TrueProcess], video: VideoOptions, size: tuple[int, int]

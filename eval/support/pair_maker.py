@@ -25,6 +25,8 @@ from support.true_processes import TrueProcess
 CALIBRATION_STEPS = tuple(range(100, 1000, 100))
 CURVE_STATES = 112
 """States of a true process, every ninth step, off which steps are read."""
+OWN_STEPS = tuple(range(37, 999, 37))
+"""Steps at which a pair's own process is drawn where another seed's states are read off it: 26 equally spaced."""
 
 
 @dataclass
@@ -34,7 +36,9 @@ class Made:
     Attributes:
         true_film: true states at the work that each frame of `film` claims.
         keyframes: finished … blank, (K,H,W,3).
-        states: generated at CALIBRATION_STEPS, and true_states there.
+        states: generated at CALIBRATION_STEPS, and true_states there. Where they were made with several seeds also
+            other_states, those of each further seed one after the other, and own_curve, states of the first seed at
+            OWN_STEPS between the blank canvas and the finished picture, in the order of drawing.
         ceilings: PSNR of the finished picture's round trip, "video" (None without a video model) and "keyframe".
         between: in-between frames of all clips made from true keyframes, (N,H,W,3); the true ones, those of a
             cross-fade of the true ends, and the true ones through the autoencoder; where they were made with several
@@ -50,6 +54,8 @@ class Made:
     keyframes: Film | None = None
     states: Film | None = None
     true_states: Film | None = None
+    other_states: Film | None = None
+    own_curve: Film | None = None
     between: dict[str, Film] = field(default_factory=dict)
     ceilings: dict[str, float | None] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

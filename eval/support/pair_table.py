@@ -10,7 +10,7 @@ EXPLANATION = """\
 Means over subjects with 95 % bootstrap intervals; ↑ higher is better, ↓ lower. Null baselines are made of each film's
 own pictures (those of operation steps: of the finished picture). – : not measured. ✓ : the film is better and both
 intervals lie apart; ✗ : the film is worse and they lie apart. Mean of seeds: of clips made several times, against the
-truth; between seeds: two of them against each other."""
+truth; between seeds: two drawings of the same models against each other, as if one were the truth."""
 NO_NULLS = ("film", "truth", "ceiling", "keyframe", "mean_of_seeds", "between_seeds")
 BY_GROUP = (
     *("progress_curve_error", "change_region_iou", "stage_order_error", "abruptness", "locality"),

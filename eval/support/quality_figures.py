@@ -57,6 +57,8 @@ def figures_of(made: Mapping[str, Any], baselines: bool = True) -> dict[str, Any
         steps = made["asked"]
         reading = read_steps(steps, made["states"], made["true_states"], made["true_curve"])
         figures["calibration"] = reading._asdict()
+        if made.get("other_states") is not None:
+            figures["calibration"]["between_seeds"] = _between_seeds(made)
         if baselines:
             figures["calibration"]["baselines"] = _calibration_nulls(made, steps)
     if made["between"]:
@@ -68,6 +70,17 @@ def figures_of(made: Mapping[str, Any], baselines: bool = True) -> dict[str, Any
             between = made["between"]
             figures["interpolation"]["between_seeds"] = finite_psnr(between["ours"], between["another_seed"])
     return figures
+
+
+def _between_seeds(made: Mapping[str, Any]) -> dict[str, float]:
+    """Error and PSNR of other seeds' states against the first's: what a pair would have were the truth its own."""
+    count, steps = len(made["states"]), made["asked"]
+    others = [made["other_states"][first : first + count] for first in range(0, len(made["other_states"]), count)]
+    readings = [read_steps(steps, other, made["states"], made["own_curve"]) for other in others]
+    return {
+        "error": float(np.mean([reading.error for reading in readings])),
+        "psnr": float(np.mean([reading.psnr for reading in readings])),
+    }
 
 
 def _calibration_nulls(made: Mapping[str, Any], steps: Sequence[int]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def measure_pair(
     size: int | None = None,
     clips: int | None = None,
     clip_seeds: int = 1,
+    state_seeds: int = 1,
 ) -> dict[str, Any]:
     """Every measure of a pair of models on the processes of a data set; also written to `output`/quality.json.
 
@@ -67,6 +68,7 @@ def measure_pair(
         size: pictures at the area of a square of this side; goes before `own_size`.
         clips: between so many pairs of true keyframes only, spread evenly.
         clip_seeds: make those so many times with different seeds: what a drawing leaves open is then told from error.
+        state_seeds: the same of the states of "calibration".
 
     Returns:
         {"settings", "processes": name → figures, "summary": measure → {"film" | baseline | …: interval}, "seconds",
@@ -88,6 +90,7 @@ def measure_pair(
         ("size", size, 8),
         ("clips", clips, 1),
         ("clip_seeds", clip_seeds, 1),
+        ("state_seeds", state_seeds, 1),
     ):
         if number is not None and number < least:
             raise UserError(f"{name}={number}: at least {least}")
@@ -105,12 +108,14 @@ def measure_pair(
     }
     settings |= {name: value for name, value in (("size", size), ("clips", clips)) if value is not None}
     settings |= {"clip_seeds": clip_seeds} if clip_seeds > 1 else {}
+    settings |= {"state_seeds": state_seeds} if state_seeds > 1 else {}
     _begin(folder, settings)
     chosen = list(true_processes(test_set, limit, split))
     files = {true.name: folder / "processes" / f"{true.name}.json" for true in chosen}
     left = [true for true in chosen if not files[true.name].is_file()]
     if left:
-        made = PairBatch(PairMaker(options, prompts, own_size), batch or (1 if on_cpu else 4), size, clips, clip_seeds)
+        maker = PairMaker(options, prompts, own_size)
+        made = PairBatch(maker, batch or (1 if on_cpu else 4), size, clips, clip_seeds, state_seeds)
         count = workers if workers is not None else (0 if on_cpu else max(1, (os.cpu_count() or 1) // 8))
         bar = tqdm(
             total=len(chosen), initial=len(chosen) - len(left), desc="processes", disable=None if progress else True

@@ -45,13 +45,19 @@ OTHERS: dict[str, tuple[str, int, int, dict[str, Callable[[Figures], Any]]]] = {
         "operation-step error (of 1000)",
         -1,
         1,
-        {"film": lambda f: lookup(f, "calibration", "error")},
+        {
+            "film": lambda f: lookup(f, "calibration", "error"),
+            "between_seeds": lambda f: lookup(f, "calibration", "between_seeds", "error"),
+        },
     ),
     "calibration_psnr": (
         "PSNR of states",
         +1,
         2,
-        {"film": lambda f: _mean(lookup(f, "calibration", "psnr"))},
+        {
+            "film": lambda f: _mean(lookup(f, "calibration", "psnr")),
+            "between_seeds": lambda f: lookup(f, "calibration", "between_seeds", "psnr"),
+        },
     ),
     "step_slope": (
         "steps shown for each step asked",

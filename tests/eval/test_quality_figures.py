@@ -179,6 +179,32 @@ def test_clips_of_several_seeds_tell_chance_from_error(discs, tmp_path):
     assert summary["interpolation_gain"]["mean_of_seeds"]["mean"] > summary["interpolation_gain"]["film"]["mean"]
 
 
+def test_states_of_several_seeds_tell_chance_from_error(truth, discs, tmp_path):
+    from support.quality_figures import figures_of
+    from support.quality_run import measure_pair
+
+    # The first seed draws as the truth does; of two more, one as well and the other 100 steps late.
+    curve = full().film(np.linspace(0, 1, 28))
+    late = full().film([work_of_step(min(999, step + 100)) for step in STEPS])
+    others = np.concatenate([truth["states"], late])
+    made = {**truth, "film": None, "between": {}, "own_curve": curve, "other_states": others}
+    found = figures_of(made, baselines=False)["calibration"]
+    alone = [figures_of({**made, "states": s, "other_states": None}, baselines=False) for s in (truth["states"], late)]
+    errors = [figures["calibration"]["error"] for figures in alone]
+    assert errors[0] < 1 < 80 < errors[1] < 110
+    assert found["error"] == errors[0]
+    assert found["between_seeds"]["error"] == pytest.approx(np.mean(errors), abs=5)
+    assert 20 < found["between_seeds"]["psnr"] < 99
+
+    report = measure_pair(
+        "official", discs, tmp_path, OVERRIDES, progress=False, limit=1, state_seeds=2, parts=["calibration"]
+    )
+    assert report["settings"]["state_seeds"] == 2
+    (process,) = report["processes"].values()
+    assert process["calibration"]["between_seeds"]["psnr"] < 90  # the seeds do differ
+    assert {"film", "between_seeds"} <= report["summary"]["calibration_error"].keys()
+
+
 @pytest.mark.parametrize("fast", ["off", "balanced", "token_merging"])
 def test_the_batch_is_the_pipelines_own_film(discs, fast):
     from support.pair_batch import PairBatch
