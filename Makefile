@@ -42,7 +42,7 @@ dataset: $(INSTALLED) ## Fetch open art and build the open data set into data/op
 	$(OFFLINE) $(RUN) -m paintsundo.data show 'data=$(DATASET)' 'output=$(DATASET).html' overwrite=true
 	@echo "The data set and its report are here: $(DATASET) $(DATASET).html"
 
-test: $(INSTALLED) ## Run the fast tests: under 10 minutes on two cores (TESTS=path: some of them)
+test: $(INSTALLED) ## Run all but the slowest tests: 20 to 30 minutes on two cores (TESTS=path: some of them)
 	$(PYTEST) -m "not slow"
 
 test-all: $(INSTALLED) ## Run all tests

@@ -54,7 +54,7 @@ class ChannelsLastGroupNorm(nn.GroupNorm):
         elif self.affine and fused.has_kernels(x):
             frames = x[..., None] if x.dim() == 3 else x
             if fused.fast(self, frames):
-                return fused.normalise(self, frames).view_as(x)
+                return fused.kernel_norm(self, frames).view_as(x)
         return super().forward(x)
 
 

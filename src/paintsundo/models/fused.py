@@ -46,6 +46,7 @@ def fast(layer: Any, x: torch.Tensor) -> bool:
     """Whether a layer with the attribute `fused` may compute x (N, C, h, w) by the functions here."""
     return (
         layer.fused
+        and not layer.training
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and (x.is_meta or not torch.is_autocast_enabled(x.device.type))
@@ -62,15 +63,25 @@ def has_kernels(x: torch.Tensor) -> bool:
 def normalise(
     norm: nn.GroupNorm, x: torch.Tensor, shift: torch.Tensor | None = None, silu: bool = False
 ) -> torch.Tensor:
-    """GroupNorm of x (N, C, h, w) + shift (S, C), S a divisor of N, then SiLU if wanted; channels last in and out."""
-    if has_kernels(x) and norm.affine:
-        from paintsundo.models.triton_norms import group_norm
+    """GroupNorm of x (N, C, h, w) + shift (S, C), S a divisor of N, then SiLU if wanted; channels last in and out.
 
-        return group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu)
+    Hooked layers are called as they are.
+    """
+    if norm.affine and _as_written(norm) and is_channels_last(x) and has_kernels(x):
+        return kernel_norm(norm, x, shift, silu)
     if shift is not None:
         x = x + shift.repeat_interleave(len(x) // len(shift), dim=0)[..., None, None]
     out = norm(x)
     return F.silu(out, inplace=True) if silu else out
+
+
+def kernel_norm(
+    norm: nn.GroupNorm, x: torch.Tensor, shift: torch.Tensor | None = None, silu: bool = False
+) -> torch.Tensor:
+    """`normalise` of channels-last x by the kernels, whatever waits around the layer: what its own `forward` calls."""
+    from paintsundo.models.triton_norms import group_norm
+
+    return group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps, shift, silu)
 
 
 def add_norm(
@@ -124,7 +135,7 @@ def convolve(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
     `TemporalConv` takes (B, C, T, h·w). Adapters and hooked layers are called as they are.
     """
-    plain = type(conv) in (nn.Conv2d, TemporalConv) and _as_written(conv)
+    plain = type(conv) in (nn.Conv2d, TemporalConv) and _as_written(conv) and conv.padding_mode == "zeros"
     if not plain or conv.bias is None or not has_kernels(x):
         return conv(x), None
     if isinstance(conv, TemporalConv):
@@ -154,7 +165,8 @@ def pointwise(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def add(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor | None, mix: torch.Tensor | None = None) -> torch.Tensor:
     """x + mix · (y + bias) for x, y (N, C, h, w), bias (C,) and mix (1,), each optional."""
-    if bias is not None and has_kernels(x):
+    # What comes from hooked layers may lie in memory otherwise.
+    if bias is not None and is_channels_last(x) and is_channels_last(y) and has_kernels(x):
         from paintsundo.models import triton_kernels
 
         return triton_kernels.add(x, y, bias, mix)
@@ -238,7 +250,9 @@ def can_upsample(layer: Any, conv: nn.Module, x: torch.Tensor) -> bool:
         and type(conv) is nn.Conv2d
         and conv.kernel_size == (3, 3)
         and conv.padding == (1, 1)
+        and conv.padding_mode == "zeros"
         and conv.stride == (1, 1)
+        and conv.dilation == (1, 1)
         and conv.groups == 1
         and _as_written(conv)
     )

@@ -5,6 +5,7 @@ PyTorch takes the first of a fixed order that can compute a shape at all, whatev
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable, Hashable
@@ -41,7 +42,8 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = 
     if _enabled and _measurable(q):
         key = (q.device, q.dtype, q.shape, k.shape, q.stride(), k.stride(), causal)
         if key not in _chosen and not torch.cuda.is_current_stream_capturing():
-            _chosen[key] = fastest(lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal), _seconds_on_gpu)
+            clock = functools.partial(_seconds_on_gpu, device=q.device)
+            _chosen[key] = fastest(lambda: F.scaled_dot_product_attention(q, k, v, is_causal=causal), clock)
         backend = _chosen.get(key)
     if backend is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
@@ -74,15 +76,15 @@ def _measurable(q: torch.Tensor) -> bool:
     return q.is_cuda and not torch.compiler.is_compiling() and not torch.is_grad_enabled()
 
 
-def _seconds_on_gpu(call: Callable[[], object]) -> float:
+def _seconds_on_gpu(call: Callable[[], object], device: torch.device) -> float:
     """Least of some rounds of some calls, the first rounds not counted."""
     times = []
     for round_ in range(_ROUNDS + 2):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         before = time.perf_counter()
         for _ in range(_CALLS):
             call()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         if round_ > 1:
             times.append((time.perf_counter() - before) / _CALLS)
     return min(times)

@@ -142,8 +142,10 @@ def attend_over_time(
 ) -> torch.Tensor:
     """softmax(q kᵀ / √d) v over the frames at each position (B, T, n, heads·d), T up to 64, without permutation.
 
-    Keys and values have the same strides; the last dimension of all is contiguous.
+    Copied, unless keys and values have the same strides and the last dimension of all is contiguous.
     """
+    if key.stride() != value.stride() or any(tokens.stride(-1) != 1 for tokens in (query, key, value)):
+        query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     batch, frames, positions, inner = query.shape
     width = inner // heads
     out = query.new_empty(query.shape)

@@ -63,8 +63,8 @@ class GraphedCalls:
             self._failed = True
             self._graphs.clear()
             _told(self.predict, str(error).splitlines()[0])
-            return self.predict(**inputs)
-        return graph(inputs)
+        # Only here, because the exception holds the failed recording's activations until it is dealt with.
+        return self.predict(**inputs) if graph is None else graph(inputs)
 
 
 class _Graph:
@@ -86,9 +86,20 @@ class _Graph:
 def record_on_gpu(call: Call, device: torch.device) -> tuple[Tensor, Callable[[], Any]]:
     """Record a call on a CUDA device; nothing is computed until the first replay."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.device(device), torch.cuda.graph(graph):
+    with (
+        torch.cuda.device(device),
+        # What records does not put the stream back where it failed.
+        torch.cuda.stream(torch.cuda.current_stream(device)),
+        torch.cuda.graph(graph, stream=_recording_stream(device)),
+    ):
         result = call()
     return result, graph.replay
+
+
+@functools.cache
+def _recording_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for each device: that of `torch.cuda.graph` is on the device that was first, and records nothing on others."""
+    return torch.cuda.Stream(device)
 
 
 def _key(inputs: dict[str, Any]) -> Hashable | None:
