@@ -9,8 +9,9 @@ from small_networks import randomise, single_frame_inputs, single_frame_unet, un
 from torch import nn
 from torch.nn import functional as F
 
-from paintsundo.models import fused, triton_layer_norm, use_channels_last
+from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, use_channels_last
 from paintsundo.models.attention_window import ATTENTION_WINDOWS
+from paintsundo.models.resblock_3d import ResBlock, Upsample
 
 
 def error(value: torch.Tensor, truth: torch.Tensor) -> float:
@@ -87,6 +88,77 @@ def test_doubled_pictures_are_never_made() -> None:
     out = fused.upsample_convolve(conv, x)
     assert error(out, conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))) < 1e-6
     assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("other", [{"padding_mode": "circular"}, {"dilation": 2}])
+@torch.no_grad()
+def test_other_convolutions_are_computed_as_they_are(other: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Upsample(5).eval()
+    plain.conv = nn.Conv2d(5, 5, 3, padding=1, **other)
+    fast = fused.set_fused(use_channels_last(copy.deepcopy(plain)), True)
+    x = torch.randn(2, 5, 6, 9).contiguous(memory_format=torch.channels_last)
+    assert error(fast(x, (12, 18)), plain(x, (12, 18))) < 1e-6
+    monkeypatch.setattr(fused, "has_kernels", lambda x: True)
+    out, bias = fused.convolve(fast.conv, x)
+    assert error(out if bias is None else out + bias[:, None, None], plain.conv(x)) < 1e-6
+
+
+def residual_block(dropout: float = 0.0) -> tuple[Any, tuple[Any, ...]]:
+    """A block that changes channels, and its inputs: 4 frames of one clip."""
+    block = randomise(ResBlock(8, 16, 12, dropout, True, 4))
+    frames = torch.randn(4, 8, 5, 6).contiguous(memory_format=torch.channels_last)
+    return block, (frames, torch.randn(1, 12), 4)
+
+
+@torch.no_grad()
+def test_hooks_may_give_other_values_and_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    block, given = residual_block()
+    adding = (block.out_layers[-1], block.temopral_conv.conv4[-1])  # their bias is left to the kernel of the sum
+    for layer in block.modules():
+        if isinstance(layer, nn.GroupNorm):
+            layer.register_forward_hook(lambda module, given, out: 2 * out)
+        elif isinstance(layer, (nn.Conv2d, nn.Conv3d)) and layer not in adding:
+            layer.register_forward_hook(lambda module, given, out: out.contiguous())
+    plain, fast = plain_and_fast(block)
+    truth = plain(*given)
+    memory_is_channels_last(monkeypatch)
+    assert error(fast(*given), truth) < 1e-6
+
+
+def memory_is_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for kernels, which do not ask how memory lies."""
+
+    def group_norm(
+        x: torch.Tensor,
+        groups: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        eps: float,
+        shift: torch.Tensor | None = None,
+        silu: bool = False,
+    ) -> torch.Tensor:
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        if shift is not None:
+            x = x + shift.repeat_interleave(len(x) // len(shift), 0)[..., None, None]
+        out = F.group_norm(x, groups, weight, bias, eps)
+        return (F.silu(out) if silu else out).contiguous(memory_format=torch.channels_last)
+
+    def add(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor, mix: torch.Tensor | None = None) -> torch.Tensor:
+        assert all(values.is_contiguous(memory_format=torch.channels_last) for values in (x, y))
+        return x + y + bias[:, None, None]
+
+    monkeypatch.setattr(fused, "has_kernels", lambda x: True)
+    monkeypatch.setattr(triton_norms, "group_norm", group_norm)
+    monkeypatch.setattr(triton_kernels, "add", add)
+
+
+@torch.no_grad()
+def test_dropout_in_training_is_not_left_out() -> None:
+    block, given = residual_block(dropout=0.5)
+    fused.set_fused(use_channels_last(block), True)
+    assert torch.equal(block(*given), block(*given))
+    block.train()
+    assert not torch.equal(block(*given), block(*given))
 
 
 class Layer(nn.Module):

@@ -18,6 +18,7 @@ CHECKS = """
 import sys
 import torch
 import torch.nn.functional as F
+from torch import nn
 from diffusers import AutoencoderKL
 from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, triton_upsample, use_channels_last
 
@@ -80,6 +81,8 @@ for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
             q, k, v = (t.double().unflatten(-1, (2, 12)).permute(0, 2, 3, 1, 4) for t in (query, key, value))
             truth = F.scaled_dot_product_attention(q, k, v, is_causal=causal).permute(0, 3, 1, 2, 4).flatten(3)
             assert error(out, truth) < bound, (dtype, frames, causal)
+        other = value.transpose(1, 2).contiguous().transpose(1, 2)
+        assert torch.equal(triton_kernels.attend_over_time(query, key, other, 2, True), out)
 
 sys.path.insert(0, sys.argv[1])
 from small_networks import randomise, unet_3d, unet_3d_inputs, video_autoencoder
@@ -90,6 +93,14 @@ def both(network, call):
 
 assert fused.has_kernels(torch.zeros(1))
 assert both(randomise(unet_3d()), lambda net: net(*unet_3d_inputs(num_frames=2, batch=1, height=2, width=4))) < 1e-5
+# Hooks around any layer are called: weights that are streamed are there only then.
+network = fused.set_fused(use_channels_last(randomise(unet_3d())), True)
+kinds = (nn.GroupNorm, nn.LayerNorm, nn.Conv2d, nn.Conv3d, nn.Linear)
+layers, called = {m for m in network.modules() if isinstance(m, kinds)}, set()
+for layer in layers:
+    layer.register_forward_pre_hook(lambda module, given: called.add(module))
+network(*unet_3d_inputs(num_frames=2, batch=1, height=2, width=4))
+assert called == layers
 frames = torch.randn(1, 3, 2, 4, 4)
 assert both(randomise(video_autoencoder()), lambda net: net(frames)) < 1e-5
 pictures = torch.randn(1, 3, 8, 4)
