@@ -1,7 +1,11 @@
 """Recorded networks give what called ones give; a recorder that calls again stands in for CUDA's."""
 
+import contextlib
+import gc
+import types
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -106,6 +110,96 @@ def test_what_cannot_be_recorded_is_called(pipe: PaintsUndoPipeline) -> None:
     pipe.graphs = True
     with pytest.warns(UserWarning, match="runtime.graphs: there are none on the device 'cpu'"):
         pipe.generate_keyframes(np.zeros((28, 20, 3), np.uint8), "a boat")
+
+
+def test_failed_recordings_hold_no_memory() -> None:
+    """What they have computed is gone before the same is computed without them."""
+    seen: list[weakref.ref[Tensor]] = []
+    left: list[bool] = []
+
+    def refused(call: Callable[[], Tensor]) -> Any:
+        activations = call()
+        seen.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def predict(x: Tensor) -> Tensor:
+        left.extend(found() is not None for found in seen)
+        return 2 * x
+
+    calls = graphs.GraphedCalls(predict, refused)
+    gc.disable()
+    try:
+        with pytest.warns(UserWarning, match="out of memory"):
+            assert [calls(x=torch.tensor(value)).item() for value in (1, 2, 3)] == [2, 4, 6]
+    finally:
+        gc.enable()
+    assert left == [False, False]
+
+
+class Cuda(types.ModuleType):
+    """Of `torch.cuda` what recording asks of it, with the device and its stream; `refuses` to record."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        super().__init__("cuda")
+        self.here, self.on = 0, {0: "usual", 1: "usual"}
+        self.recorded: list[tuple[int, str]] = []
+        self.refuses = refuses
+
+    def CUDAGraph(self) -> Any:
+        return types.SimpleNamespace(replay=lambda: None)
+
+    def Stream(self, device: int) -> str:
+        return f"recording on {device}"
+
+    def current_device(self) -> int:
+        return self.here
+
+    def current_stream(self) -> str:
+        return self.on[self.here]
+
+    @contextlib.contextmanager
+    def device(self, device: torch.device) -> Iterator[None]:
+        before, self.here = self.here, device.index
+        yield
+        self.here = before
+
+    @contextlib.contextmanager
+    def stream(self, stream: str) -> Iterator[None]:
+        before, self.on[self.here] = self.on[self.here], stream
+        try:
+            yield
+        finally:
+            self.on[self.here] = before
+
+    @contextlib.contextmanager
+    def graph(self, graph: Any, stream: str = "recording on 0") -> Iterator[None]:
+        before, self.on[self.here] = self.on[self.here], stream
+        yield
+        if self.refuses:  # as torch's, which leaves its stream to be the current one
+            raise RuntimeError("capture was invalidated")
+        self.recorded.append((self.here, stream))
+        self.on[self.here] = before
+
+
+def test_each_device_records_on_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stream serves all recordings of a device: libraries keep workspaces for every stream they have seen."""
+    cuda = Cuda()
+    monkeypatch.setattr(graphs.torch, "cuda", cuda)
+    graphs._recording_stream.cache_clear()
+    for index in (0, 1, 1):
+        graphs.record_on_gpu(lambda: torch.zeros(1), torch.device("cuda", index))
+    assert cuda.recorded == [(0, "recording on 0"), (1, "recording on 1"), (1, "recording on 1")]
+    assert graphs._recording_stream.cache_info().misses == 2
+    graphs._recording_stream.cache_clear()
+
+
+def test_failed_recordings_leave_the_usual_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = Cuda(refuses=True)
+    monkeypatch.setattr(graphs.torch, "cuda", cuda)
+    with pytest.raises(RuntimeError, match="invalidated"):
+        graphs.record_on_gpu(lambda: torch.zeros(1), torch.device("cuda", 0))
+    graphs._recording_stream.cache_clear()
+    assert cuda.on[0] == "usual"
 
 
 def test_both_halves_of_guidance_are_one_recording() -> None:

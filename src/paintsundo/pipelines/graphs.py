@@ -88,17 +88,17 @@ def record_on_gpu(call: Call, device: torch.device) -> tuple[Tensor, Callable[[]
     graph = torch.cuda.CUDAGraph()
     with (
         torch.cuda.device(device),
-        # What records does not put the stream back where it failed.
-        torch.cuda.stream(torch.cuda.current_stream(device)),
-        torch.cuda.graph(graph, stream=_recording_stream(device)),
+        # Put back here: what records does not do so where it failed.
+        torch.cuda.stream(torch.cuda.current_stream()),
+        torch.cuda.graph(graph, stream=_recording_stream(torch.cuda.current_device())),
     ):
         result = call()
     return result, graph.replay
 
 
 @functools.cache
-def _recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for each device: that of `torch.cuda.graph` is on the device that was first, and records nothing on others."""
+def _recording_stream(device: int) -> torch.cuda.Stream:
+    """One for each device: that of `torch.cuda.graph` is on the first that records, and records nothing of others."""
     return torch.cuda.Stream(device)
 
 
