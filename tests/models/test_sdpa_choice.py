@@ -95,3 +95,15 @@ def test_each_shape_is_measured_once_and_computed_by_its_choice(monkeypatch: pyt
     monkeypatch.setattr(sdpa_choice.torch.cuda, "is_current_stream_capturing", lambda: True)
     attend(q[:, :2], k, k, heads=3)  # nothing can be measured while a graph is recorded
     assert len(measured) == 2
+
+
+def test_the_device_that_computes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which need not be the current one; times of another would be those of starting kernels."""
+    waited: list[torch.device | None] = []
+    monkeypatch.setattr(sdpa_choice.torch.cuda, "synchronize", lambda device=None: waited.append(device))
+    monkeypatch.setattr(sdpa_choice.torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(sdpa_choice, "_measurable", lambda q: True)
+    sdpa_choice.choose_attention(True)
+    q = torch.randn(1, 2, 8, 4)
+    sdpa_choice.attention(q, q, q)
+    assert set(waited) == {q.device}
