@@ -118,7 +118,7 @@ def recorded() -> Iterator[Counter[Call]]:
         out = conv2d(x, weight, *args, **options)
         kernel = tuple(weight.shape[2:])
         if kernel == (3, 3):
-            note("spatial", *x.shape, len(weight), x.shape[2] // out.shape[2])
+            note("spatial", *x.shape, len(weight), -(-x.shape[2] // out.shape[2]))
         elif kernel == (3, 1):
             note("temporal", *x.shape, len(weight))
         elif kernel == (2, 2):

@@ -130,7 +130,8 @@ def add(data: Data, n: int, c: int, h: int, w: int) -> Case:
 
 
 def over_time(data: Data, batch: int, frames: int, places: int, heads: int, width: int) -> Case:
-    """Attention over the frames at each place; queries, keys and values (B, T, n, heads·d) lie in one product."""
+    """Attention over the frames at each place; queries, keys and values (B, T, n, heads·d) lie in one product, of which
+    PyTorch's attention takes copies, timed as part of it."""
     query, key, value = data.rand(batch, frames, places, 3 * heads * width).chunk(3, -1)
 
     def plain(*tokens: Tensor) -> tuple[Tensor, ...]:

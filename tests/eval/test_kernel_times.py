@@ -78,6 +78,16 @@ def test_calls_are_those_of_every_layer():
     assert count("doubled") == count("interleave") == count("upsample_kernels") == 1
 
 
+def test_strides_are_told_of_odd_sizes():
+    from support.kernel_calls import recorded
+
+    x = torch.empty(1, 4, 7, 9, device="meta")
+    with recorded() as calls:
+        for stride in (1, 2):
+            F.conv2d(x, torch.empty(6, 4, 3, 3, device="meta"), None, stride, 1)
+    assert [call.sizes for call in calls] == [(1, 4, 7, 9, 6, 1), (1, 4, 7, 9, 6, 2)]
+
+
 @pytest.mark.parametrize("frames", [1, 2, 5])
 @torch.no_grad()
 def test_convolution_over_time_as_three_products(frames):
