@@ -1,6 +1,8 @@
 """Fast forms of inference give what the plain layers give, in both networks, all windows and number types."""
 
 import copy
+import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from small_networks import randomise, single_frame_inputs, single_frame_unet, un
 from torch import nn
 from torch.nn import functional as F
 
-from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, use_channels_last
+from paintsundo.models import fused, triton_kernels, triton_launch, triton_layer_norm, triton_norms, use_channels_last
 from paintsundo.models.attention_window import ATTENTION_WINDOWS
 from paintsundo.models.resblock_3d import ResBlock, Upsample
 
@@ -288,3 +290,26 @@ def test_adapters_and_hooks_are_called() -> None:
 
 def sample(output: Any) -> torch.Tensor:
     return getattr(output, "sample", output)
+
+
+def test_kernels_that_cannot_be_compiled_are_left_out_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def probe(device: torch.device) -> None:
+        tried.append(device)
+        raise RuntimeError("Failed to find C compiler.\nPlease specify")
+
+    monkeypatch.setattr(triton_launch, "probe", probe)
+    monkeypatch.setattr(fused, "kernels_installed", lambda: True)
+    on_gpu: Any = SimpleNamespace(is_meta=False, is_cuda=True, device=torch.device("cuda", 7))
+    fused.kernels_work.cache_clear()
+    with pytest.warns(UserWarning, match=r"films take longer: .*\(Failed to find C compiler\.\); it needs"):
+        assert not fused.has_kernels(on_gpu)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not fused.has_kernels(on_gpu)
+    assert tried == [torch.device("cuda", 7)]  # once for each device
+    monkeypatch.setattr(triton_launch, "probe", tried.append)
+    on_gpu.device = torch.device("cuda", 6)
+    assert fused.has_kernels(on_gpu)
+    fused.kernels_work.cache_clear()

@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from diffusers import AutoencoderKL
-from paintsundo.models import fused, triton_kernels, triton_layer_norm, triton_norms, triton_upsample, use_channels_last
+from paintsundo.models import fused, triton_kernels, triton_launch, triton_layer_norm, triton_norms, triton_upsample
+from paintsundo.models import use_channels_last
 
 torch.manual_seed(0)
 torch.set_grad_enabled(False)
@@ -30,6 +31,8 @@ def error(value, truth):
 
 def last(x):
     return x.contiguous(memory_format=torch.channels_last)
+
+assert triton_launch.probe(torch.device("cpu")).tolist() == [1.0]
 
 for dtype, bound in ((torch.float32, 2e-6), (torch.float16, 1e-3)):
     # Few channels of a group, several blocks of rows, more channels than a tile, one row, groups as a whole.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,27 @@ _WIDEST_NORM = 8192
 def kernels_installed() -> bool:
     """Whether Triton can be imported."""
     return importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
+def kernels_work(device: torch.device) -> bool:
+    """Whether Triton computes on a GPU, tried once; where it does not, a warning says why.
+
+    Besides the GPU it needs a C compiler and Python's headers, which not every machine has.
+    """
+    from paintsundo.models import triton_launch
+
+    try:
+        triton_launch.probe(device)
+    except Exception as error:  # whatever a compiler says
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(
+            f"films take longer: Triton's kernels cannot be compiled here ({reason}); it needs a C compiler and "
+            "Python's headers",
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 def set_fused(network: nn.Module, fused: bool) -> nn.Module:
@@ -56,8 +78,10 @@ def fast(layer: Any, x: torch.Tensor) -> bool:
 
 
 def has_kernels(x: torch.Tensor) -> bool:
-    """Whether Triton's kernels can compute x: it lies on a GPU, or they are interpreted for a test."""
-    return kernels_installed() and (x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1") and not x.is_meta
+    """Whether Triton's kernels can compute x: it lies on a GPU where they work, or they are interpreted for a test."""
+    if x.is_meta or not kernels_installed():
+        return False
+    return kernels_work(x.device) if x.is_cuda else os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def normalise(

@@ -29,6 +29,19 @@ def kernel(function: Callable[..., Any]) -> Any:
     return function if triton is None else triton.jit(function)
 
 
+@kernel
+def _one(out):
+    tl.store(out, 1.0)
+
+
+def probe(device: torch.device) -> torch.Tensor:
+    """A one (1,) that the smallest of kernels wrote; raises whatever Triton does where it cannot compile or launch."""
+    out = torch.empty(1, device=device)
+    with on(out):
+        _one[(1,)](out)
+    return out
+
+
 def on(x: torch.Tensor) -> contextlib.AbstractContextManager[Any]:
     """Triton launches on the current device, which is not always the tensor's."""
     return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
