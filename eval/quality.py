@@ -20,8 +20,9 @@ films=FOLDER holds films as infer.py writes them (NAME/frames/00000.png …, bla
 are any). Every film is measured beside the null baselines made of its own first, last and key frames. Writes
 to DIR quality.json (every figure), quality.md (the table that is also printed), progress.png,
 between_keyframes.png and strips.png; of true processes curves.png, strips-1.png … (film above truth) and
-changes-1.png … (what changed when: green as in truth, red in the film alone, blue in the truth alone). What cannot be
-measured is null. The measures, and what fools each: paintsundo.metrics.
+changes-1.png … (what changed when: green as in truth, red in the film alone, blue in the truth alone); of a pair of
+models summary.json (means with intervals). What cannot be measured is null. The measures, and what fools each:
+paintsundo.metrics.
 """
 
 import json
@@ -141,6 +142,8 @@ def measure_models(settings: QualitySettings) -> None:
         **_of(settings, "limit", "split", "parts", "prompts", "baselines"),
         **_of(settings, "batch", "workers", "size", "clips", "clip_seeds", "state_seeds"),
     )
+    summary = {"settings": report["settings"], "summary": report["summary"]}
+    write_json(Path(settings.output) / "summary.json", summary)
     tables = [pair_table(report["summary"])]
     groups = summarise_groups(report["processes"])
     if len(groups) > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from paintsundo.errors import UserError
 from support.film_parts import PAIR, WHOLE
 from support.inference_modes import MODES, scaling
 from support.inference_tables import mode_table
+from support.marks import with_part
 from support.reference import PUBLISHED, comparison
 from support.stopwatch import Part
 from support.tables import markdown, number
@@ -270,7 +270,4 @@ def _more_rows(results: Results) -> Iterator[list[str]]:
 
 def with_table(text: str, table: str, file: str) -> str:
     """A page with the table between its two marks. Raises UserError where they are missing."""
-    marked = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.S)
-    if len(marked.findall(text)) != 1:
-        raise UserError(f"{file} needs the marks {BEGIN} and {END}, once, around its table")
-    return marked.sub(lambda _: f"{BEGIN}\n{table}\n\n{END}", text)
+    return with_part(text, BEGIN, END, table, file)
