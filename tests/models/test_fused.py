@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from kernel_stand_ins import stand_in
 from small_networks import randomise, single_frame_inputs, single_frame_unet, unet_3d, unet_3d_inputs, video_autoencoder
 from torch import nn
 from torch.nn import functional as F
 
-from paintsundo.models import fused, triton_kernels, triton_launch, triton_layer_norm, triton_norms, use_channels_last
+from paintsundo.models import fused, triton_launch, triton_layer_norm, use_channels_last
 from paintsundo.models.attention_window import ATTENTION_WINDOWS
 from paintsundo.models.resblock_3d import ResBlock, Upsample
 
@@ -123,35 +124,8 @@ def test_hooks_may_give_other_values_and_layouts(monkeypatch: pytest.MonkeyPatch
             layer.register_forward_hook(lambda module, given, out: out.contiguous())
     plain, fast = plain_and_fast(block)
     truth = plain(*given)
-    memory_is_channels_last(monkeypatch)
+    stand_in(monkeypatch)
     assert error(fast(*given), truth) < 1e-6
-
-
-def memory_is_channels_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in for kernels, which do not ask how memory lies."""
-
-    def group_norm(
-        x: torch.Tensor,
-        groups: int,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        eps: float,
-        shift: torch.Tensor | None = None,
-        silu: bool = False,
-    ) -> torch.Tensor:
-        assert x.is_contiguous(memory_format=torch.channels_last)
-        if shift is not None:
-            x = x + shift.repeat_interleave(len(x) // len(shift), 0)[..., None, None]
-        out = F.group_norm(x, groups, weight, bias, eps)
-        return (F.silu(out) if silu else out).contiguous(memory_format=torch.channels_last)
-
-    def add(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor, mix: torch.Tensor | None = None) -> torch.Tensor:
-        assert all(values.is_contiguous(memory_format=torch.channels_last) for values in (x, y))
-        return x + y + bias[:, None, None]
-
-    monkeypatch.setattr(fused, "has_kernels", lambda x: True)
-    monkeypatch.setattr(triton_norms, "group_norm", group_norm)
-    monkeypatch.setattr(triton_kernels, "add", add)
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ import torch
 from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
+from kernel_stand_ins import stand_in
 from small_networks import randomise
 from torch import nn
 from torch.nn import functional as F
 
-from paintsundo.models import fused, triton_kernels, triton_norms, use_channels_last
+from paintsundo.models import fused, use_channels_last
 
 
 def error(value: torch.Tensor, truth: torch.Tensor) -> float:
@@ -84,7 +85,7 @@ def test_upsampling_to_other_sizes_and_without_convolution() -> None:
 def test_every_norm_goes_through_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, fast = plain_and_fast()
     truth = both_ways(plain)
-    calls = stand_in(monkeypatch)
+    calls = without_upsampling(monkeypatch)
     for value, right in zip(both_ways(fast), truth, strict=True):
         assert error(value, right) < 1e-5
     norms = [m for m in fast.modules() if isinstance(m, nn.GroupNorm)]
@@ -92,29 +93,10 @@ def test_every_norm_goes_through_the_kernels(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(calls) == 2 * sum(isinstance(m, ResnetBlock2D) for m in fast.modules())  # those with SiLU
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Take the way of the kernels on a processor; whether each norm applies SiLU."""
-    calls = []
-
-    def group_norm(
-        x: torch.Tensor,
-        groups: int,
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        eps: float,
-        shift: torch.Tensor | None = None,
-        silu: bool = False,
-    ) -> torch.Tensor:
-        assert x.is_contiguous(memory_format=torch.channels_last)
-        calls.append(silu)
-        out = last(F.group_norm(x if shift is None else x + shift[..., None, None], groups, weight, bias, eps))
-        return F.silu(out) if silu else out
-
-    monkeypatch.setattr(fused, "has_kernels", lambda x: True)
-    monkeypatch.setattr(triton_norms, "group_norm", group_norm)
+def without_upsampling(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """`stand_in`, but doubled pictures are made as they always are."""
     monkeypatch.setattr(fused, "can_upsample", lambda layer, conv, x: False)
-    monkeypatch.setattr(triton_kernels, "add", lambda x, y, bias, mix: x + y + bias[:, None, None])
-    return calls
+    return stand_in(monkeypatch)
 
 
 @torch.no_grad()
@@ -124,7 +106,7 @@ def test_norm_of_tokens_and_of_other_layouts(monkeypatch: pytest.MonkeyPatch) ->
     shapes = [tokens, tokens.mT.contiguous().mT, frames, last(frames)]
     truths = [norm(x) for x in shapes]
     fast = use_channels_last(norm)
-    calls = stand_in(monkeypatch)
+    calls = without_upsampling(monkeypatch)
     for is_fused, kernels in ((False, 0), (True, 2)):
         fused.set_fused(fast, is_fused)
         calls.clear()
