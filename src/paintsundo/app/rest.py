@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 import paintsundo
 from paintsundo.app.as_json import run_json, status_json, summary_json
 from paintsundo.app.faults import NotThere
+from paintsundo.app.file_answers import RunFile
 from paintsundo.app.studio import ExportKind, Studio
 from paintsundo.app.uploads import display_name, display_text
 from paintsundo.errors import UserError
@@ -242,27 +243,27 @@ def api(studio: Studio) -> APIRouter:
         {"film": studio.start_film, "cancel": studio.cancel, "resume": studio.resume}[action](user, run_id)
         return run_of(user, run_id)
 
-    @router.get("/runs/{run_id}/frames/{index}", summary="A frame, 0 (blank) …", response_class=FileResponse)
-    def frame(user: User, run_id: str, index: int) -> FileResponse:
-        return FileResponse(studio.frame(user, run_id, index), headers=UNCHANGING)
+    @router.get("/runs/{run_id}/frames/{index}", summary="A frame, 0 (blank) …", response_class=RunFile)
+    def frame(user: User, run_id: str, index: int) -> RunFile:
+        return RunFile(studio.frame(user, run_id, index), headers=UNCHANGING)
 
     @router.get("/runs/{run_id}/curves", summary="Progress, edges and colour over the film")
     def curves(user: User, run_id: str) -> dict[str, list[float]]:
         return studio.curves(user, run_id)
 
-    @router.get("/runs/{run_id}/export/{kind}", summary="The film to take home", response_class=FileResponse)
-    def export(user: User, run_id: str, kind: ExportKind) -> FileResponse:
+    @router.get("/runs/{run_id}/export/{kind}", summary="The film to take home", response_class=RunFile)
+    def export(user: User, run_id: str, kind: ExportKind) -> RunFile:
         file = studio.export(user, run_id, kind)
         stem = studio.store.open(user, run_id).record.picture.name.rsplit(".", 1)[0]
         name = f"{display_name(stem, 'film')}{file.suffix}"
-        return FileResponse(file, media_type=_MEDIA[kind], filename=name, headers=FRESH)
+        return RunFile(file, media_type=_MEDIA[kind], filename=name, headers=FRESH)
 
-    @router.get("/runs/{run_id}/run.json", summary="How the film was made", response_class=FileResponse)
-    def record(user: User, run_id: str) -> FileResponse:
+    @router.get("/runs/{run_id}/run.json", summary="How the film was made", response_class=RunFile)
+    def record(user: User, run_id: str) -> RunFile:
         file = studio.store.open(user, run_id).folder / "run.json"
         if not file.is_file():
             raise NotThere("the film is not finished yet")
-        return FileResponse(file, media_type="application/json", filename="run.json", headers=FRESH)
+        return RunFile(file, media_type="application/json", filename="run.json", headers=FRESH)
 
     return router
 

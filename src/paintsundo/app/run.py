@@ -152,9 +152,11 @@ class Run(KeyframeSet):
     def frame_files(self) -> dict[int, Path]:
         """Frames that can be looked at now, by number: the film's, or previews while it is made."""
         folder = self.frames if self.has_film else self.preview_frames
-        if not folder.is_dir():
+        try:
+            files = list(folder.iterdir())
+        except FileNotFoundError:  # not made yet, or deleted at this moment
             return {}
-        found = ((_FRAME_FILE.fullmatch(file.name), file) for file in folder.iterdir())
+        found = ((_FRAME_FILE.fullmatch(file.name), file) for file in files)
         return dict(sorted((int(match[1]), file) for match, file in found if match))
 
     def status(self, place: int | None = None) -> Status:

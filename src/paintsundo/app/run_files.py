@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse
 
 from paintsundo.app.faults import NotThere
+from paintsundo.app.file_answers import RunFile
 from paintsundo.app.rest import FRESH, UNCHANGING, User
 from paintsundo.app.studio import Studio
 
@@ -22,7 +22,7 @@ def files(studio: Studio) -> APIRouter:
     """Files of runs, each to its owner alone."""
     router = APIRouter(prefix="/files", tags=["files"])
 
-    @router.get("/{run_id}/{path:path}", summary="A picture of a run", response_class=FileResponse)
+    @router.get("/{run_id}/{path:path}", summary="A picture of a run", response_class=RunFile)
     def file(user: User, run_id: str, path: str) -> Response:
         run = studio.store.open(user, run_id)
         headers = FRESH
@@ -37,8 +37,6 @@ def files(studio: Studio) -> APIRouter:
             found = studio.frame(user, run_id, int(match[1]))
         else:
             raise NotThere("there is no such file")
-        if not found.is_file():
-            raise NotThere("there is no such file, or not any more")
-        return FileResponse(found, headers=headers)
+        return RunFile(found, headers=headers)
 
     return router
