@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from support.pair_table import VERDICT, cell
 from support.quality_summary import TITLES, lookup
 from support.tables import markdown, number
 
@@ -79,19 +80,18 @@ def _course(films: list[Figures]) -> list[str]:
 
 def frozen_part(differences: Mapping[str, Figures]) -> str:
     """Table of `quality_summary.compare`: both runs, whether their intervals lie apart, and what is wanted."""
-    verdict = {True: "better", False: "worse", None: "no difference shown"}
     rows = []
     for measure, wanted in WANTED.items():
         if (found := differences.get(measure)) is None:
             continue
-        title, better, _ = TITLES[measure]
+        title, better, digits = TITLES[measure]
         lie = "apart" if found["apart"] is not None else "overlap"
         rows.append(
             [
                 f"{title} {'↓ ↑'[better + 1]}",
-                *(interval(found[run], measure) for run in ("ours", "theirs")),
+                *(cell(found[run], digits, True) for run in ("ours", "theirs")),
                 lie,
-                f"{interval(found, measure)}: {verdict[found['better']]}",
+                f"{cell(found, digits, True)}: {VERDICT[found['better']]}",
                 wanted,
             ]
         )
@@ -109,12 +109,10 @@ def open_part(states: Figures, clips: Figures) -> str:
         (clips, ("interpolation_psnr", "interpolation_gain")),
     ):
         for measure in measures:
-            found = run["summary"][measure]
-            cells = [
-                interval(found[row], measure) if row in found else "–"
-                for row in ("film", "between_seeds", "mean_of_seeds", "cross_fade")
-            ]
-            rows.append([f"{TITLES[measure][0]} {'↓ ↑'[TITLES[measure][1] + 1]}", *cells])
+            found, (title, better, digits) = run["summary"][measure], TITLES[measure]
+            columns = ("film", "between_seeds", "mean_of_seeds", "cross_fade")
+            cells = [cell(found.get(row), digits, True) for row in columns]
+            rows.append([f"{title} {'↓ ↑'[better + 1]}", *cells])
     header = ["", "to the truth", "of two seeds to each other", f"mean of {count} seeds, to the truth", "cross-fade"]
     subjects = [
         int(run["summary"][measure]["film"]["subjects"])
@@ -122,9 +120,3 @@ def open_part(states: Figures, clips: Figures) -> str:
     ]
     said = f"Means over {subjects[0]} subjects (states) and {subjects[1]} (frames between), 95 % bootstrap intervals."
     return "\n".join([markdown(header, rows), "", said])
-
-
-def interval(found: Figures, measure: str) -> str:
-    """Mean and interval of a measure, with its digits."""
-    digits = TITLES[measure][2]
-    return f"{number(found['mean'], digits)} [{number(found['low'], digits)}, {number(found['high'], digits)}]"

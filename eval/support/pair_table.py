@@ -11,6 +11,7 @@ Means over subjects with 95 % bootstrap intervals; ↑ higher is better, ↓ low
 own pictures (those of operation steps: of the finished picture). – : not measured. ✓ : the film is better and both
 intervals lie apart; ✗ : the film is worse and they lie apart. Mean of seeds: of clips made several times, against the
 truth; between seeds: two drawings of the same models against each other, as if one were the truth."""
+VERDICT = {True: "better", False: "worse", None: "no difference shown"}
 NO_NULLS = ("film", "truth", "ceiling", "keyframe", "mean_of_seeds", "between_seeds")
 BY_GROUP = (
     *("progress_curve_error", "change_region_iou", "stage_order_error", "abruptness", "locality"),
@@ -27,7 +28,7 @@ def pair_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     for measure, found in summary.items():
         title, better, digits = TITLES[measure]
         cells = [
-            _cell(found.get(column), digits, column == "film") + _verdict(found, column, better) for column in columns
+            cell(found.get(column), digits, column == "film") + _verdict(found, column, better) for column in columns
         ]
         lines.append([f"{title} {'↓·↑'[better + 1]}".rstrip(" ·"), *cells])
     header = ["measure", *(column.replace("_", " ") for column in columns)]
@@ -36,14 +37,13 @@ def pair_table(summary: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
 
 def comparison_table(differences: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown of `quality_summary.compare`."""
-    verdict = {True: "better", False: "worse", None: "no difference shown"}
     rows = []
     for measure, found in differences.items():
         title, better, digits = TITLES[measure]
-        said = "" if better == 0 else verdict[found["better"]]
+        said = "" if better == 0 else VERDICT[found["better"]]
         lie = "" if better == 0 else "apart" if found["apart"] is not None else "overlapping"
-        means = [_cell(found[run], digits, True) for run in ("ours", "theirs")]
-        rows.append([title, *means, lie, _cell(found, digits, True), str(int(found["subjects"])), said])
+        means = [cell(found[run], digits, True) for run in ("ours", "theirs")]
+        rows.append([title, *means, lie, cell(found, digits, True), str(int(found["subjects"])), said])
     return markdown(
         ["measure", "this run", "the other", "intervals", "difference of pairs", "subjects", "this run is"], rows
     )
@@ -56,7 +56,7 @@ def group_table(groups: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]
     for group, summary in groups.items():
         films = [summary.get(name, {}).get("film") for name in measures]
         subjects = max((int(film["subjects"]) for film in films if film), default=0)
-        cells = [_cell(film, TITLES[name][2], True) for name, film in zip(measures, films, strict=True)]
+        cells = [cell(film, TITLES[name][2], True) for name, film in zip(measures, films, strict=True)]
         rows.append([group, str(subjects), *cells])
     header = ["set", "subjects", *(f"{TITLES[name][0]} {'↓·↑'[TITLES[name][1] + 1]}" for name in measures)]
     return markdown(header, rows)
@@ -71,7 +71,8 @@ def failure_table(failed: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown(["film", "fail a check", "which, how often"], rows)
 
 
-def _cell(found: Mapping[str, Any] | None, digits: int, interval: bool) -> str:
+def cell(found: Mapping[str, Any] | None, digits: int, interval: bool) -> str:
+    """A mean, with its interval if wanted; "–" for what was not measured."""
     if found is None:
         return "–"
     mean = number(found["mean"], digits)

@@ -33,7 +33,7 @@ class TestEqualToTheCommandLine:
         )
         same_files(run.folder, theirs, *EVERYTHING)
         for kind, name in (("gif", "film.gif"), ("webp", "film.webp"), ("sheet", "contact_sheet.png")):
-            assert studio.export(ANNA, run_id, kind).read_bytes() == (theirs / name).read_bytes()  # type: ignore[arg-type]
+            assert studio.export(ANNA, run_id, kind).read_bytes() == (theirs / name).read_bytes()
         assert status.frames == status.frames_total == 45
         assert status.pairs_done == [True] * 3
         assert not status.edited

@@ -90,7 +90,7 @@ class TestBefore:
         with pytest.raises(UserError, match="seed"):
             studio.start_keyframes(ANNA, run_id, [1, -1])
         assert studio.status(ANNA, run_id).keyframes == before.keyframes
-        assert all(keyframe.path.is_file() for keyframe in before.keyframes)  # type: ignore[union-attr]
+        assert all(keyframe.path.is_file() for keyframe in before.keyframes)
 
     def test_runs_are_listed_newest_first(self, studio: Studio) -> None:
         made = [studio.create(ANNA, png(), title=f"{number}.png") for number in range(3)]

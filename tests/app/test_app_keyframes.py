@@ -66,7 +66,7 @@ class TestKeyframes:
         assert after.keyframes[2] == before.keyframes[2]
         assert (pixels(after.keyframes[1].path) != old).any()
         assert after.edited
-        assert not before.keyframes[1].path.exists()  # type: ignore[union-attr]
+        assert not before.keyframes[1].path.exists()
 
     def test_with_the_old_seed_it_is_the_old_one(self, studio: Studio) -> None:
         run_id = drawn(studio)
@@ -100,7 +100,7 @@ class TestKeyframes:
         studio.regenerate(ANNA, run_id, 1, 7)
         after = finished(studio, run_id, "draft")
         assert after.keyframes == before.keyframes
-        assert all(keyframe.path.is_file() for keyframe in after.keyframes)  # type: ignore[union-attr]
+        assert all(keyframe.path.is_file() for keyframe in after.keyframes)
         assert not after.edited
         studio.add(ANNA, run_id, 500)
         assert len(finished(studio, run_id, "draft").keyframes) == 4
@@ -117,7 +117,7 @@ class TestKeyframes:
             after = finished(studio, run_id, "draft")
             assert after.keyframes == before.keyframes
             assert (after.candidates, after.prompt) == ([], before.prompt)
-            assert all(keyframe.path.is_file() for keyframe in after.keyframes)  # type: ignore[union-attr]
+            assert all(keyframe.path.is_file() for keyframe in after.keyframes)
             assert "from before" in after.message
         run = studio.store.open(ANNA, run_id)
         assert Record.read(run.folder) == run.record

@@ -1,5 +1,7 @@
 """What the kernels compute, on a processor and as strict about memory: the way to them can be tested anywhere."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,9 +13,9 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Take the way of the kernels of norms and sums; whether each norm that was called applies SiLU."""
     calls = []
 
-    def counted(x: torch.Tensor, *given: object) -> torch.Tensor:
+    def counted(x: torch.Tensor, *given: Any) -> torch.Tensor:
         calls.append(bool(given[-1]))
-        return group_norm(x, *given)  # type: ignore[arg-type]
+        return group_norm(x, *given)
 
     monkeypatch.setattr(fused, "has_kernels", lambda x: True)
     monkeypatch.setattr(triton_norms, "group_norm", counted)
