@@ -177,7 +177,9 @@ def measured(place: Place, cell: Cell, weights: Path | None) -> None:
     from support.quality_run import measure_pair
 
     films = cell.films
-    overrides = ["runtime.seed_device=cpu", *films.infer]  # so that a row has the same noise on any device
+    overrides = ["runtime.seed_device=cpu"]  # so that a row has the same noise on any device
+    overrides += ["runtime.graphs=true"] if _on_gpu() else []  # jobs beside each other wait for the processor
+    overrides += films.infer
     if weights is not None:
         assert cell.training is not None
         overrides.append(f"models.{cell.training.stage}={weights}")
@@ -247,7 +249,13 @@ def device_name() -> str:
     """Of the device that films are made on."""
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "processor"
+    return torch.cuda.get_device_name() if _on_gpu() else "processor"
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _losses(run: Path) -> dict[str, list[float]]:

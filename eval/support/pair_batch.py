@@ -22,6 +22,7 @@ from paintsundo.errors import UserError
 from paintsundo.metrics.films import Film
 from paintsundo.metrics.report import finite_psnr
 from paintsundo.models.token_merging import set_token_merging
+from paintsundo.pipelines.graphs import graphed
 from paintsundo.pipelines.interpolation import InterpolationConditions, denoise_pairs, join_clips, join_keyframes
 from paintsundo.pipelines.keyframes import decode_picture, encode_picture
 from paintsundo.pipelines.noise import draw, streams
@@ -169,6 +170,8 @@ class PairBatch:
             found: Tensor = parts.unet(sample.to(dtype), timestep, **inputs).sample
             return found
 
+        predict = graphed(predict, parts.unet, device, self.pipe.graphs)
+
         def sample(chunk: Sequence[tuple[int, int, int]]) -> Tensor:
             generators = streams([seed for _, _, seed in chunk], placement.noise_device)
             text = torch.cat([words[prompts[picture]] for picture, _, _ in chunk]).to(dtype)
@@ -242,6 +245,7 @@ class PairBatch:
                     video.attention_window,
                     lambda *_: None,
                     seeds=[seed for _, _, seed in chunk],
+                    graphs=self.pipe.graphs,
                 )
                 latents.update({(film, pair): row.cpu() for (film, pair, _), row in zip(chunk, found, strict=True)})
         return [

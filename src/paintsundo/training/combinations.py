@@ -22,6 +22,7 @@ def check_combinations(options: TrainOptions) -> None:
     """Raise UserError for values that are possible each by itself, but not together."""
     _check_strategy(options)
     _check_precision(options)
+    _check_graphs(options)
     _check_parts(options)
     _check_intervals(options)
     _check_loader(options)
@@ -58,6 +59,23 @@ def _check_precision(options: TrainOptions) -> None:
         raise UserError("optimizer.name=adamw_8bit needs a GPU: say optimizer=adamw on runtime.device=cpu")
     if options.runtime.gradient_checkpointing and module_of(options) == "TaggerModule":
         raise UserError("the tagger keeps few activations: say runtime.gradient_checkpointing=false")
+
+
+def _check_graphs(options: TrainOptions) -> None:
+    runtime = options.runtime
+    if not runtime.graphs:
+        return
+    if options.target and module_of(options) not in DIFFUSION:
+        raise UserError("runtime.graphs is for the single-frame and the multi-frame model: say runtime.graphs=false")
+    for name, value, needed in (
+        ("trainer.strategy", options.trainer.strategy, "one"),
+        ("accumulate", options.accumulate, 1),
+        ("runtime.compile", runtime.compile, "none"),
+        ("runtime.gradient_checkpointing", runtime.gradient_checkpointing, False),
+    ):
+        if value != needed:
+            needed = str(needed).lower()
+            raise UserError(f"runtime.graphs=true needs {name}={needed}: say that, or runtime.graphs=false")
 
 
 def _check_parts(options: TrainOptions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from paintsundo.diffusion.stages import Stage
 from paintsundo.diffusion.targets import noisy_and_target
 from paintsundo.errors import UserError
 from paintsundo.models.official_layout import write_network
+from paintsundo.training.graphs import RecordedPasses
 from paintsundo.training.module import PaintsUndoModule, component_state
 
 LossWeight = Callable[[Any, Tensor, str], Tensor]
@@ -31,6 +32,9 @@ class DiffusionModule(PaintsUndoModule):
         loss_weight: weight per timestep, one of `diffusion.loss_weights`; none if left out.
         start: where weights come from (`checkpoints.starting_points`); None begins with random ones.
 
+    Attributes:
+        recorded: the passes of `step` as CUDA graphs, where they are wanted.
+
     Subclasses have `unet`, and give batches with "latents" (B, …) and whatever their `predict` needs.
     """
 
@@ -43,6 +47,7 @@ class DiffusionModule(PaintsUndoModule):
         self.start = start
         self.start_point: StartingPoint | None = None if start is None else find_starting_point(start, self.kind)
         self.lora: dict[str, Any] | None = None
+        self.recorded: RecordedPasses | None = None
         self.unet: nn.Module
 
     @property
@@ -97,6 +102,10 @@ class DiffusionModule(PaintsUndoModule):
         """The network's output for noisy latents; `dropped`: bool (B,) by condition."""
         raise NotImplementedError
 
+    def variant(self) -> Hashable:
+        """What `predict` depends on besides tensors and weights."""
+        return None
+
     def rows(self, count: int) -> tuple[int, slice]:
         """Rows of all processes' batches together, and which of them are this one's.
 
@@ -128,7 +137,11 @@ class DiffusionModule(PaintsUndoModule):
         noisy, target = noisy_and_target(
             self.schedule, batch["latents"], noise, t, self.stage.prediction_type, self.stage.dynamic_scale
         )
-        output = self.predict(batch, noisy, t, dropped or {})
+        dropped = dropped or {}
+        if self.recorded is not None and torch.is_grad_enabled():
+            output = self.recorded(self.predict, self.variant(), batch, noisy, t, dropped)
+        else:
+            output = self.predict(batch, noisy, t, dropped)
         return F.mse_loss(output.float(), target, reduction="none").flatten(1).mean(1)
 
     def step(self, batch: dict[str, Any], batch_index: int) -> Tensor:

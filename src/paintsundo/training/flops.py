@@ -110,11 +110,14 @@ def _refuse(_: Any) -> Tensor:
 
 @contextmanager
 def _silent(module: lightning.LightningModule) -> Iterator[None]:
-    """Log nothing, and put buffers (running statistics, say) back afterwards."""
+    """Log nothing, record no CUDA graph, and put buffers (running statistics, say) back afterwards."""
     buffers = {name: b.detach().clone() for name, b in module.named_buffers() if not b.is_meta}
     silenced = {name: module.__dict__.get(name) for name in ("log", "log_dict", "record")}
     for name in silenced:
         module.__dict__[name] = lambda *args, **kwargs: None
+    recorded = getattr(module, "recorded", None)
+    if recorded is not None:
+        module.recorded = None
     try:
         yield
     finally:
@@ -123,6 +126,8 @@ def _silent(module: lightning.LightningModule) -> Iterator[None]:
                 del module.__dict__[name]
             else:
                 module.__dict__[name] = before
+        if recorded is not None:
+            module.recorded = recorded
         with torch.no_grad():
             for name, b in module.named_buffers():
                 if name in buffers:

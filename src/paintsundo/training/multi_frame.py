@@ -270,6 +270,9 @@ class MultiFrameModule(DiffusionModule):
         contexts = self.contexts(batch, len(noisy), dropped)
         return self.velocity(noisy, t, contexts, batch.get("known", batch["latents"]))
 
+    def variant(self) -> str:
+        return str(self.unet.attention_window)
+
     def step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         if len(self.windows) > 1 or self.windows[0] != self.unet.attention_window:
             drawn = int(torch.randint(len(self.windows), ()).item())

@@ -82,6 +82,7 @@ class RuntimeOptions:
     tf32: bool = True
     compile: str = "none"
     shapes: str = "auto"
+    graphs: bool = False
     gradient_checkpointing: bool = False
     attention: str = "sdpa"
     channels_last: bool = False

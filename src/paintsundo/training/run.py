@@ -20,8 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from paintsundo.training.callbacks import DataOrder, Result, StepSeed, StreamFaults
 from paintsundo.training.checkpoint_store import CheckpointStore, Fault
 from paintsundo.training.checkpointing import STATE, Checkpoints
+from paintsundo.training.diffusion import DiffusionModule
 from paintsundo.training.ema import AverageWeights
 from paintsundo.training.faults import FaultKind, Faults, NonFinite
+from paintsundo.training.graphs import RecordedPasses
 from paintsundo.training.held_out import HeldOutLoss
 from paintsundo.training.loggers import build_loggers
 from paintsundo.training.module import PaintsUndoModule
@@ -148,6 +150,8 @@ def _train(
         device=place.device,
         dynamic=options.runtime.shapes == "dynamic" or (options.runtime.shapes == "auto" and data.sizes > 1),
     )
+    if options.runtime.graphs and place.device.type == "cuda" and isinstance(module, DiffusionModule):
+        module.recorded = RecordedPasses(module.trained_networks())
     averages = AverageWeights(options.ema.kind, options.ema.decay, options.ema.stds, options.ema.snapshot_every, folder)
     trainer = build_trainer(options, place, folder, data, averages, faults, None if measure_only else store, done)
     resume: dict[str, Any] = {}
