@@ -60,8 +60,9 @@ class FrameEmbeddings(nn.Module):
         size = (rows * self.patch_size, columns * self.patch_size)
         # In float32: antialiased resizing does not exist in half precision everywhere.
         frames = F.interpolate(frames.float() * 0.5 + 0.5, size=size, mode="bicubic", antialias=True)
-        mean, std = (frames.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _STD))
-        return (frames - mean) / std
+        # Numbers, not a tensor of them, which a GPU would have to wait for.
+        channels = zip(frames.unbind(1), _MEAN, _STD, strict=True)
+        return torch.stack([(channel - mean) / std for channel, mean, std in channels], dim=1)
 
     def positions(self, rows: int, columns: int) -> torch.Tensor:
         """Position embeddings (1, 1 + rows·columns, E), that of the class token first."""
