@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paintsundo.models import fused
+from paintsundo.models.temporal_products import three_products
 from support.kernel_calls import Call
 from support.kernel_cases import Data, last
 from support.kernel_times import Row, microseconds, relative_error
 from support.tables import markdown, number
 
 # Others than a convolution of the same sums.
-FORMS = {"pointwise": "fused.pointwise", "temporal": "three products", "doubled": "fused.upsample_convolve"}
+FORMS = {
+    "pointwise": "fused.pointwise",
+    "temporal": "temporal_products.three_products",
+    "doubled": "fused.upsample_convolve",
+}
 
 
 @dataclass
@@ -95,34 +100,13 @@ def spatial(data: Data, n: int, c: int, h: int, w: int, outputs: int, stride: in
 def temporal(data: Data, batch: int, c: int, frames: int, places: int, outputs: int) -> Convolution:
     """Kernel (3, 1) of clips (B, C, T, h·w)."""
     conv, x = _conv(data, c, outputs, (3, 1)), data.frames(batch, c, frames, places)
-    taps = [tap.contiguous() for tap in conv.weight.detach().squeeze(-1).unbind(2)]
 
     def products() -> Tensor:
-        return three_products(x, taps, conv.bias)
+        return three_products(x, conv.weight, conv.bias)
 
     operations = 6 * batch * frames * places * c * outputs
     shape = f"{batch}x{frames}x{places}x{c}->{outputs}"
     return Convolution(lambda: conv(x), products, lambda: _exactly(conv, x), operations, shape)
-
-
-def three_products(x: Tensor, taps: Sequence[Tensor], bias: Tensor | None) -> Tensor:
-    """A convolution over time, padded by one, of x (B, C, T, n) in channels-last memory, as products that accumulate.
-
-    Args:
-        taps: weights (C', C) of the frame before, the own and the next.
-        bias: (C',).
-
-    Returns:
-        (B, C', T, n), channels last.
-    """
-    batch, _, frames, places = x.shape
-    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, T·n, C), time slowest: a neighbour is n rows away
-    before, own, after = taps
-    out = F.linear(rows, own, bias)
-    if frames > 1:
-        out[:, places:].baddbmm_(rows[:, :-places], before.mT.expand(batch, -1, -1))
-        out[:, :-places].baddbmm_(rows[:, places:], after.mT.expand(batch, -1, -1))
-    return out.unflatten(1, (frames, places)).permute(0, 3, 1, 2)
 
 
 def pointwise(data: Data, n: int, c: int, h: int, w: int, outputs: int) -> Convolution:

@@ -88,18 +88,6 @@ def test_strides_are_told_of_odd_sizes():
     assert [call.sizes for call in calls] == [(1, 4, 7, 9, 6, 1), (1, 4, 7, 9, 6, 2)]
 
 
-@pytest.mark.parametrize("frames", [1, 2, 5])
-@torch.no_grad()
-def test_convolution_over_time_as_three_products(frames):
-    from support.kernel_convolutions import three_products
-
-    x = torch.randn(2, 6, frames, 7).contiguous(memory_format=torch.channels_last)
-    weight, bias = torch.randn(4, 6, 3, 1), torch.randn(4)
-    out = three_products(x, [tap.contiguous() for tap in weight.squeeze(-1).unbind(2)], bias)
-    torch.testing.assert_close(out, F.conv2d(x, weight, bias, padding=(1, 0)), rtol=1e-4, atol=1e-5)
-    assert out.is_contiguous(memory_format=torch.channels_last)
-
-
 def test_sum_of_a_pass():
     from support.kernel_times import sums_of
 

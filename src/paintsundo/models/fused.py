@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paintsundo.models.layers import TemporalConv, is_channels_last
+from paintsundo.models.temporal_products import suits_products, three_products
 
 # What the kernel of LayerNorm takes: a row is held in registers (`triton_layer_norm.MAX_WIDTH`).
 _KERNEL_TYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -163,7 +164,11 @@ def convolve(conv: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     if not plain or conv.bias is None or not has_kernels(x):
         return conv(x), None
     if isinstance(conv, TemporalConv):
-        out = F.conv2d(x, conv.weight.squeeze(-1), None, padding=conv.padding[:2])
+        weight = conv.weight.squeeze(-1)
+        if suits_products(conv, x):
+            out = three_products(x, weight)
+        else:
+            out = F.conv2d(x, weight, None, padding=conv.padding[:2])
     else:
         out = F.conv2d(x, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
     return out.contiguous(memory_format=torch.channels_last), conv.bias
