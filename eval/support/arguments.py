@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from paintsundo.command_line import exit_code
 from paintsundo.errors import UserError
@@ -27,6 +28,10 @@ def parse(schema: type[Settings], arguments: Sequence[str], literal_keys: Collec
     for argument in others:
         if (name := argument.partition("=")[0]) not in names:
             raise UserError(f"unknown option {name}; known are {', '.join(names)}")
+        try:
+            OmegaConf.from_dotlist([argument])
+        except YAMLError as error:
+            raise UserError(f"{name} cannot be read: quote what has brackets or commas within a list") from error
     try:
         config = OmegaConf.from_dotlist(others)
     except OmegaConfBaseException as error:

@@ -128,8 +128,9 @@ def cap(device: Any, gib: float, result: dict[str, Any]) -> None:
     if device.type != "cuda":
         result["cap"] = "not enforced: no CUDA device"
         return
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(gib * 2**30 / total, device)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(gib * 2**30 / total, index)
     result["cap"] = f"enforced: {gib} of {total / 2**30:.1f} GiB"
 
 

@@ -125,10 +125,16 @@ def recorded() -> Iterator[Counter[Call]]:
             note("doubled", *x.shape, len(weight) // 4)
         return out.contiguous(memory_format=torch.channels_last)  # which meta tensors forget
 
+    def products(x: torch.Tensor, weight: torch.Tensor, bias: Any = None) -> torch.Tensor:
+        note("temporal", *x.shape, len(weight))
+        out = x.new_empty((len(x), len(weight), *x.shape[2:]))
+        return out.contiguous(memory_format=torch.channels_last)
+
     patches: list[tuple[Any, str, Any]] = [
         (torch, "is_autocast_enabled", lambda *device: False),  # which refuses to say so of meta tensors
         (fused, "has_kernels", lambda x: True),
         (fused, "pointwise", product),
+        (fused, "three_products", products),
         (F, "conv2d", convolution),
         (triton_norms, "group_norm", group_norm),
         (triton_layer_norm, "layer_norm", layer_norm),

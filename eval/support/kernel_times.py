@@ -100,9 +100,8 @@ def norm_parts(data: Data, n: int, c: int, h: int, w: int, groups: int) -> Row:
             BLOCK_R=plan.moments_r, BLOCK_C=plan.block_c,
         ),
         "scales": lambda: triton_norms._scales[plan.scales](
-            moments, x, weight, bias, affine, rows, c, plan.block_rows, plan.blocks, 1, EPS,
-            WIDTH=c // groups, BLOCK_B=plan.block_b, BLOCK_W=plan.block_w, SHIFTED=False,
-            num_warps=1 if plan.block_b * plan.block_w <= 512 else 4,
+            moments, x, weight, bias, affine, rows, c, plan.block_rows, plan.blocks, 1, c // groups, EPS,
+            BLOCK_B=plan.block_b, BLOCK_W=plan.block_w, SHIFTED=False, num_warps=plan.scales_warps,
         ),
         "apply": lambda: triton_norms._apply[plan.apply](
             x, affine, out, rows, c, plan.across, SILU=True, BLOCK_R=plan.block_r, BLOCK_C=plan.block_c

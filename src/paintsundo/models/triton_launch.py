@@ -7,6 +7,7 @@ picture goes into the first. Grids and tiles are computed once for each shape.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,17 @@ Grid = tuple[int, ...]
 KEPT_SHAPES = 4096
 
 
+# Arguments of kernels that move no address by themselves: Triton would compile a kernel anew where one of them becomes
+# 1, or a multiple of 16, and a film's first steps would wait for it dozens of times.
+_COUNTS = ("rows", "blocks", "block_rows", "across", "share", "groups", "frames", "positions", "heads", "group_width")
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """`triton.jit`, or the function itself where Triton is not installed."""
-    return function if triton is None else triton.jit(function)
+    if triton is None:
+        return function
+    names = inspect.signature(function).parameters
+    return triton.jit(function, do_not_specialize=[name for name in _COUNTS if name in names])
 
 
 @kernel

@@ -17,6 +17,7 @@ from paintsundo.models.triton_launch import KEPT_SHAPES, Grid, blocks_of, channe
 _TILE = 4096
 _MOMENTS_TILE = 2048
 _SCALES_TILE = 2048
+_ONE_WARP = 512  # elements of a tile of `_scales` that a single warp joins; there are no sizes between these two
 # Programs of `_moments`: enough for several on each multiprocessor, each with rows enough to be worth its sums.
 _MOST_PROGRAMS = 2048
 _FEWEST_ROWS = 64
@@ -67,22 +68,22 @@ def _moments(
 
 @kernel
 def _scales(
-    moments, shift, weight, bias, affine, rows, channels, block_rows, blocks, share, eps,
-    WIDTH: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_W: tl.constexpr, SHIFTED: tl.constexpr,
+    moments, shift, weight, bias, affine, rows, channels, block_rows, blocks, share, group_width, eps,
+    BLOCK_B: tl.constexpr, BLOCK_W: tl.constexpr, SHIFTED: tl.constexpr,
 ):  # fmt: skip
     """Join the blocks' moments to those of a group (Chan, Golub and LeVeque 1979) → affine (2, samples, C)."""
     sample, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     samples = tl.num_programs(0).to(tl.int64)
     w = tl.arange(0, BLOCK_W)
-    in_w = w < WIDTH
-    c = group * WIDTH + w
+    in_w = w < group_width
+    c = group * group_width + w
     moved = tl.zeros((BLOCK_W,), tl.float32)
     if SHIFTED:
         moved = tl.load(shift + sample // share * channels + c, mask=in_w, other=0.0).to(tl.float32)
     mean = moments + sample * blocks * channels
     spread = mean + samples * blocks * channels
     # Means are summed as differences from one that is near.
-    near = tl.sum(tl.load(mean + c, mask=in_w, other=0.0) + tl.where(in_w, moved, 0.0), axis=0) / WIDTH
+    near = tl.sum(tl.load(mean + c, mask=in_w, other=0.0) + tl.where(in_w, moved, 0.0), axis=0) / group_width
     total = tl.zeros((BLOCK_B, BLOCK_W), tl.float32)
     for first in range(0, blocks, BLOCK_B):
         block = first + tl.arange(0, BLOCK_B)
@@ -90,7 +91,7 @@ def _scales(
         count = tl.minimum(rows - block * block_rows, block_rows).to(tl.float32)
         values = tl.load(mean + block[:, None] * channels + c[None, :], mask=inside, other=0.0)
         total += tl.where(inside, count[:, None] * (values + moved[None, :] - near), 0.0)
-    elements = rows * 1.0 * WIDTH
+    elements = rows * 1.0 * group_width
     centre = near + tl.sum(tl.sum(total, axis=1), axis=0) / elements
     total = tl.zeros((BLOCK_B, BLOCK_W), tl.float32)
     for first in range(0, blocks, BLOCK_B):
@@ -170,6 +171,7 @@ class GroupNormPlan(NamedTuple):
     block_c: int
     block_b: int
     block_w: int
+    scales_warps: int
     moments: Grid
     scales: Grid
     apply: Grid
@@ -187,10 +189,11 @@ def plan_group_norm(samples: int, rows: int, channels: int, groups: int) -> Grou
     block_rows = max(_FEWEST_ROWS, power_of_2(blocks_of(samples * across * rows, _MOST_PROGRAMS)))
     blocks = blocks_of(rows, block_rows)
     block_w = power_of_2(channels // groups)
+    block_b = max(1, (_ONE_WARP if blocks * block_w <= _ONE_WARP else _SCALES_TILE) // block_w)
     tile = power_of_2(rows) * block_w
     return GroupNormPlan(
         block_rows, blocks, across, _MOMENTS_TILE // block_c, block_r, block_c,
-        block_b=max(1, min(power_of_2(blocks), _SCALES_TILE // block_w)), block_w=block_w,
+        block_b=block_b, block_w=block_w, scales_warps=1 if block_b * block_w <= _ONE_WARP else 4,
         moments=(samples * blocks * across,),
         scales=(samples, groups),
         apply=(samples * blocks_of(rows, block_r) * across,),
@@ -242,9 +245,9 @@ def group_norm(
             BLOCK_R=plan.moments_r, BLOCK_C=plan.block_c,
         )  # fmt: skip
         _scales[plan.scales](
-            moments, shift, weight, bias, affine, rows, channels, plan.block_rows, plan.blocks, share, eps,
-            WIDTH=channels // groups, BLOCK_B=plan.block_b, BLOCK_W=plan.block_w, SHIFTED=shifted,
-            num_warps=1 if plan.block_b * plan.block_w <= 512 else 4,
+            moments, shift, weight, bias, affine, rows, channels, plan.block_rows, plan.blocks, share,
+            channels // groups, eps, BLOCK_B=plan.block_b, BLOCK_W=plan.block_w, SHIFTED=shifted,
+            num_warps=plan.scales_warps,
         )  # fmt: skip
         _apply[plan.apply](
             x, affine, out, rows, channels, plan.across, SILU=silu, BLOCK_R=plan.block_r, BLOCK_C=plan.block_c
