@@ -14,9 +14,10 @@ from typing import Any
 
 from PIL import Image
 
-from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashes
+from paintsundo.checkpoints.fingerprint import combined, folder_hashes
 from paintsundo.checkpoints.sources import resolve
 from paintsundo.errors import UserError
+from paintsundo.file_hashes import file_hash
 from support.ablate_grid import Cell, Job, Training
 from support.json_files import write_json
 

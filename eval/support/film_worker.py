@@ -57,11 +57,9 @@ def main(job_file: str, result_file: str) -> None:
 
 def work(job: FilmJob, result: dict[str, Any]) -> None:
     """Do a job; `result` is filled as far as it gets."""
-    import torch
-
+    from paintsundo.file_hashes import begin_hashes
+    from paintsundo.pipelines.command import weight_files
     from paintsundo.pipelines.options import InferOptions
-    from paintsundo.pipelines.placement import choose_device
-    from paintsundo.pipelines.record import machine, versions
     from paintsundo.settings import as_schema, compose
 
     def options(*more: str) -> InferOptions:
@@ -71,6 +69,11 @@ def work(job: FilmJob, result: dict[str, Any]) -> None:
         return composed
 
     chosen = options()
+    if job.folder is not None:  # as the program does it
+        begin_hashes(weight_files(chosen.models.single_frame, chosen.models.multi_frame))
+    from paintsundo.pipelines.placement import choose_device
+    from paintsundo.pipelines.record import machine, versions
+
     device = choose_device(chosen.runtime.device)
     result["machine"], result["versions"] = machine(device), versions()
     result["marks"]["imported"] = time.time()
@@ -82,10 +85,10 @@ def work(job: FilmJob, result: dict[str, Any]) -> None:
         result["code"] = make_films(chosen)
         result["peak"] = peaks(device)
         return
-    measure_variants(job, result, options, torch)
+    measure_variants(job, result, options)
 
 
-def measure_variants(job: FilmJob, result: dict[str, Any], options: Any, torch: Any) -> None:
+def measure_variants(job: FilmJob, result: dict[str, Any], options: Any) -> None:
     """Load the models once and measure every variant."""
     import numpy as np
 

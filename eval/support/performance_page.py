@@ -37,6 +37,12 @@ ABOUT = {
         "`python eval/benchmark.py inference modes=[ladder] output=DIR`: from the bottom up, each rung with those "
         "below it, each in a process of its own. PSNR to the first rung's film.",
     ),
+    "kernels": (
+        "Kernels of one pass",
+        "`python eval/benchmark.py kernels output=DIR`: every Triton kernel at every size of one pass of the 3D UNet "
+        "(a clip, both halves of guidance) beside PyTorch's own operation and what memory alone would take; every "
+        "convolution, beside another form of the same sums.",
+    ),
     "fast": (
         "Fast mode: time",
         "`python eval/benchmark.py inference modes=[fast] output=DIR`: every setting of `configs/fast`. PSNR to the "
@@ -76,11 +82,13 @@ ABOUT = {
 
 
 def kind_of(figures: Mapping[str, Any]) -> str | None:
-    """What a file of figures holds: "film", "drift", one of the modes, or None for something else."""
+    """What a file of figures holds: "film", "drift", "kernels", one of the modes, or None for something else."""
     if figures.get("mode") in MODES:
         return str(figures["mode"])
     if figures.get("kind") == "int8":
         return "int8"
+    if "convolutions" in figures and "kernels" in figures:
+        return "kernels"
     if "runs" in figures and "keyframes" in figures:
         return "film"
     return "drift" if "off" in figures.get("settings", {}) and "pictures" in figures else None
@@ -125,6 +133,13 @@ def _body(kind: str, figures: Mapping[str, Any]) -> Iterator[str]:
         from drift import drift_table
 
         yield drift_table(figures)
+    elif kind == "kernels":
+        from support.kernel_convolutions import convolution_table
+        from support.kernel_times import kernel_table
+
+        yield kernel_table(figures["kernels"])
+        yield ""
+        yield convolution_table(figures["convolutions"])
     elif kind == "int8":
         from int8 import int8_table
 

@@ -1,7 +1,8 @@
 import hashlib
 from pathlib import Path
 
-from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashes
+from paintsundo.checkpoints.fingerprint import combined, folder_hashes
+from paintsundo.file_hashes import file_hash
 
 
 def test_hashes_are_sha256_of_every_file_that_counts(tmp_path: Path) -> None:

@@ -88,6 +88,21 @@ def test_strides_are_told_of_odd_sizes():
     assert [call.sizes for call in calls] == [(1, 4, 7, 9, 6, 1), (1, 4, 7, 9, 6, 2)]
 
 
+def test_wide_convolutions_over_time_are_counted_though_they_are_products():
+    from support.kernel_calls import Call, recorded
+
+    from paintsundo.models import fused, use_channels_last
+    from paintsundo.models.layers import temporal_conv
+
+    with torch.device("meta"):
+        conv = use_channels_last(temporal_conv(320, 640).half())
+        x = torch.empty(2, 320, 16, 9, dtype=torch.half).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), recorded() as calls:
+        out, _ = fused.convolve(conv, x)
+    assert out.shape == (2, 640, 16, 9)
+    assert calls == {Call("temporal", (2, 320, 16, 9, 640)): 1}
+
+
 def test_sum_of_a_pass():
     from support.kernel_times import sums_of
 

@@ -210,3 +210,22 @@ def test_integers_have_their_section(place):
     assert "## What did not help: linear layers in 8-bit integers" in page
     assert [row for row in page.splitlines() if "video UNet" in row and "900.0" in row and "40 %" in row]
     assert "1.20" in page
+
+
+def test_kernels_have_their_section(place):
+    kernel = {"kernel": "geglu", "shape": "7x9", "us": 2.0, "torch_us": 8.0, "memory_us": 1.0, "error": 1e-4}
+    times = {"us": 3.0, "tflops": 5.0, "form_us": None, "form_tflops": None, "error": 2e-4, "form_error": None}
+    tuned = {f"tuned_{name}": value for name, value in times.items()}
+    convolution = {"convolution": "spatial", "shape": "1x2", "calls": 4, **times, **tuned}
+    figures = {
+        "kernels": [{**kernel, "calls": 10, "ms_a_pass": 0.02}],
+        "convolutions": [convolution],
+        "machine": CARD,
+        "versions": {"torch": "2"},
+    }
+    place(film=film(20.0), kernels=figures)
+    page, _ = written(place)
+    section = page.split("## Kernels of one pass")[1]
+    assert "| geglu         |   7x9 |     2.0 |         8.0 |" in section
+    assert "sum of a pass" in section
+    assert "Sum of a pass: 0.01 ms, tuned 0.01 ms." in section

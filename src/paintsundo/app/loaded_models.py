@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paintsundo.checkpoints.fingerprint import file_hash, folder_hashes
+from paintsundo.checkpoints.fingerprint import folder_hashes
 from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.checkpoints.sources import resolve
+from paintsundo.file_hashes import file_hash
 from paintsundo.pipelines.model_set import ModelSet
 from paintsundo.pipelines.options import InferOptions
 

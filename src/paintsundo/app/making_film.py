@@ -16,8 +16,8 @@ from paintsundo.app.loaded_models import SharedModelSet
 from paintsundo.app.making_parts import MakingParts
 from paintsundo.app.previews import save_frame_previews
 from paintsundo.app.watch import Clock, WatchedPipeline
-from paintsundo.checkpoints.fingerprint import file_hash
 from paintsundo.conditioning.images import open_picture
+from paintsundo.file_hashes import file_hash
 from paintsundo.pipelines.batch import stage_settings
 from paintsundo.pipelines.film import bucket_notice
 from paintsundo.pipelines.interpolation import frame_positions

@@ -16,6 +16,7 @@ from paintsundo.data.shard_store import Shard
 from paintsundo.data.splits import is_reserved, is_test_subject
 from paintsundo.data.subjects import subject_key
 from paintsundo.errors import UserError
+from paintsundo.file_hashes import file_hash
 
 _DAMAGE = (ValueError, KeyError, OSError, SyntaxError, TypeError, AttributeError)
 
@@ -45,7 +46,7 @@ def _shard_faults(
     if not path.is_file():
         yield f"{shard.file}: missing"
         return
-    if shards.file_hash(path) != shard.sha256:
+    if file_hash(path) != shard.sha256:
         yield f"{shard.file}: differs from the manifest"
     found = 0
     try:

@@ -15,6 +15,7 @@ from paintsundo.data.faults import Fault
 from paintsundo.data.frame_archive import FrameArchive, Whole
 from paintsundo.data.frames import order_faults
 from paintsundo.data.shard_store import Shard, ShardError, ShardStore, is_remote
+from paintsundo.file_hashes import file_hash
 
 FORMS = (("pictures.png", "reveals.png", "json"), ("frames.zip", "json"))  # the members of a sample, of either kind
 MOST_MEMBERS = max(map(len, FORMS))
@@ -91,7 +92,7 @@ def scan(shard: Shard, store: ShardStore) -> Found:
             fault(None, f"is cut off: {size} bytes of {shard.bytes}, {lost} of {shard.samples} samples lost", lost)
         elif end or lost:
             fault(None, f"{end or 'ends early'}: {lost} of {shard.samples} samples lost", lost)
-        elif shards.file_hash(path) != shard.sha256:
+        elif file_hash(path) != shard.sha256:
             fault(None, "differs from the manifest", 0)
     except (ShardError, OSError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else str(error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 from pathlib import Path
 from typing import Any
+
+from paintsundo.file_hashes import file_hash
 
 PER_SHARD = 500
 
@@ -49,9 +50,3 @@ class ShardWriter:
         for split in list(self._open):
             self._finish(split)
         return self.shards
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -27,7 +27,6 @@ from paintsundo.data.frame_stages import MOST, as_stages
 from paintsundo.data.frames import FrameProcess
 from paintsundo.data.process import NEVER, DrawingProcess
 from paintsundo.data.shard_writer import ShardWriter as ShardWriter
-from paintsundo.data.shard_writer import file_hash as file_hash
 from paintsundo.data.staged import Stage, StagedProcess
 from paintsundo.errors import UserError
 

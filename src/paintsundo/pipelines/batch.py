@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from paintsundo.checkpoints.fingerprint import file_hash
 from paintsundo.conditioning.images import open_picture
 from paintsundo.errors import UserError
+from paintsundo.file_hashes import file_hash
 from paintsundo.pipelines.compile_choice import compiles_for
 from paintsundo.pipelines.inputs import Inputs, find_pictures
 from paintsundo.pipelines.job import Job, make_film, say

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import paintsundo
 from paintsundo.command_line import exit_code
@@ -36,6 +37,7 @@ def infer(arguments: Sequence[str]) -> int:
         UserError: an option is unknown or impossible, or a model or picture cannot be used.
     """
     # Imported late: Ctrl-C during the seconds that it takes is then told as at any other time.
+    from paintsundo.file_hashes import begin_hashes
     from paintsundo.pipelines.help import help_text
     from paintsundo.pipelines.options import InferOptions
     from paintsundo.settings import as_schema, compose
@@ -48,6 +50,7 @@ def infer(arguments: Sequence[str]) -> int:
         return 0
     options = as_schema(compose("infer", arguments, LITERAL_KEYS), InferOptions)
     options.check()
+    begin_hashes(weight_files(options.models.single_frame, options.models.multi_frame))
     # Later still: this needs torch, and a mistyped option should be told at once.
     from paintsundo.pipelines.batch import make_films
     from paintsundo.pipelines.heap import keep_freed_memory
@@ -56,3 +59,10 @@ def infer(arguments: Sequence[str]) -> int:
     if choose_device(options.runtime.device).type == "cpu":
         keep_freed_memory()
     return make_films(options)
+
+
+def weight_files(*models: str) -> Iterator[Path]:
+    """Weights in folders of these names; large ones take seconds to hash, which is begun during the imports."""
+    for folder in map(Path, models):
+        for pattern in ("*/*.safetensors", "*/*/*.safetensors"):
+            yield from folder.glob(pattern)

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
-from paintsundo.checkpoints.fingerprint import combined, file_hash, folder_hashes
+from paintsundo.checkpoints.fingerprint import combined, folder_hashes
 from paintsundo.checkpoints.layout import component_configs
 from paintsundo.checkpoints.noise import trained_stage
 from paintsundo.checkpoints.sources import resolve
 from paintsundo.conditioning.text import check_clip_skip
 from paintsundo.diffusion import build_scheduler
 from paintsundo.errors import UserError
+from paintsundo.file_hashes import file_hash
 from paintsundo.pipelines.film import PaintsUndoPipeline
 from paintsundo.pipelines.loading import load_pipeline
 from paintsundo.pipelines.options import InferOptions

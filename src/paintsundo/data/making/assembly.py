@@ -15,7 +15,7 @@ from paintsundo.data.making.folder import Folder, write
 from paintsundo.data.making.outcomes import Kept
 from paintsundo.data.making.plan import Plan
 from paintsundo.data.making.tally import Tally
-from paintsundo.data.shards import file_hash
+from paintsundo.file_hashes import file_hash
 
 MIXED = "source"  # in lines of rejected jobs, where a data set has several
 

@@ -18,6 +18,7 @@ from paintsundo.data.making.plan import Plan, make_plan, read_inputs
 from paintsundo.data.making.settings import BuildSettings, of_manifest
 from paintsundo.data.salvage import salvaged
 from paintsundo.errors import UserError
+from paintsundo.file_hashes import file_hash
 
 DAMAGED = "damaged"  # folder in a data set for shards of which samples were lost
 
@@ -51,8 +52,7 @@ def damaged_shards(folder: Folder, manifest: dict[str, Any]) -> list[str]:
     return [
         entry["file"]
         for entry in manifest["shards"]
-        if not (folder.path / entry["file"]).is_file()
-        or shards.file_hash(folder.path / entry["file"]) != entry["sha256"]
+        if not (folder.path / entry["file"]).is_file() or file_hash(folder.path / entry["file"]) != entry["sha256"]
     ]
 
 
@@ -131,7 +131,7 @@ def _keep_sound(folder: Folder, manifest: dict[str, Any], file: str, why: str) -
     manifest.get("splits", {})[entry["split"]] = manifest.get("splits", {}).get(entry["split"], lost) - lost
     manifest["lost"] = {**manifest.get("lost", {}), file: manifest.get("lost", {}).get(file, 0) + lost}
     if kept:
-        entry |= {"samples": kept, "bytes": partial.stat().st_size, "sha256": shards.file_hash(partial)}
+        entry |= {"samples": kept, "bytes": partial.stat().st_size, "sha256": file_hash(partial)}
     else:
         manifest["shards"].remove(entry)
     if path.is_file():
