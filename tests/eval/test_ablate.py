@@ -232,3 +232,24 @@ def test_a_second_command_in_the_same_output_is_refused(tmp_path):
 
     with only_one(tmp_path), pytest.raises(UserError, match="at work"), only_one(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("gpu", "graphs"), [(True, ["runtime.graphs=true"]), (False, [])])
+def test_networks_are_recorded_on_a_gpu_unless_a_row_says_otherwise(gpu, graphs, tmp_path, monkeypatch):
+    from support import ablate_job, quality_run
+    from support.ablate_grid import Cell, Films
+
+    given = []
+
+    def measure(models, test, folder, overrides, **options):
+        given.append(overrides)
+        raise UserError("seen")
+
+    monkeypatch.setattr(ablate_job, "_on_gpu", lambda: gpu)
+    monkeypatch.setattr(quality_run, "measure_pair", measure)
+    place = ablate_job.Place(tmp_path, "bundled", (), "set", None, None, False, 0, frozenset())
+    row = ("runtime.graphs=false", "video.batch=8")
+    with pytest.raises(UserError, match="seen"):
+        ablate_job.measured(place, Cell(None, Films(row, ("film",), "tagger", None, None)), None)
+    # Of two values of one option the later one holds.
+    assert given == [["runtime.seed_device=cpu", *graphs, *row]]

@@ -95,6 +95,41 @@ def test_a_second_call_makes_nothing_again_and_other_settings_are_refused(measur
         measure_pair("official", dataset, output, [*OVERRIDES, "video.seed=5"], progress=False)
 
 
+def test_networks_of_both_stages_are_recorded_where_that_is_asked_for(measured, dataset, tmp_path, monkeypatch):
+    from support.quality_run import measure_pair
+
+    from paintsundo.pipelines import graphs
+
+    recorded = []
+
+    class Calls(graphs.GraphedCalls):
+        """On a processor: a call is made again in place of being played."""
+
+        def __init__(self, predict):
+            def record(call):
+                result = call()
+                return result, lambda: result.copy_(call())
+
+            super().__init__(predict, record)
+            recorded.append(self)
+
+    def graphed(predict, network, device, wanted):
+        return Calls(predict) if wanted else predict
+
+    for module in ("support.pair_batch", "paintsundo.pipelines.interpolation"):
+        monkeypatch.setattr(f"{module}.graphed", graphed)
+    report = measure_pair(
+        "official", dataset, tmp_path, [*OVERRIDES, "runtime.graphs=true"], progress=False, limit=1, workers=0
+    )
+    ((name, found),) = report["processes"].items()
+    truth = measured[1]["processes"][name]
+    for part in ("film", "calibration", "interpolation"):
+        assert found[part] == truth[part]
+    # Keyframes, states at known steps, clips of the film, clips between true keyframes.
+    assert len(recorded) >= 4
+    assert any(calls._graphs for calls in recorded)
+
+
 def test_two_runs_are_compared_film_by_film(measured, dataset, tmp_path):
     import quality
 
