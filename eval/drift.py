@@ -27,6 +27,7 @@ from omegaconf import MISSING
 from support.arguments import parse, run
 from support.drift_run import EXACT, OTHER_SEED, DriftMaker, Previews, fast_settings, measure_drift
 from support.json_files import write_json
+from support.model_identity import hashes_of
 from support.tables import markdown, number
 
 from paintsundo.errors import UserError
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     output.mkdir(parents=True, exist_ok=True)
     device = maker.pipe.placement.device
     surroundings = {"machine": machine(device), "versions": versions(), "threads": torch.get_num_threads()}
+    surroundings["weights"] = hashes_of(settings.models)
     began = time.time()
 
     def keep(figures: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,14 +13,12 @@ from typing import Any
 
 from PIL import Image
 
-from paintsundo.checkpoints.fingerprint import combined, folder_hashes
-from paintsundo.checkpoints.sources import resolve
 from paintsundo.errors import UserError
 from paintsundo.file_hashes import file_hash
 from support.ablate_grid import Cell, Job, Training
 from support.json_files import write_json
+from support.model_identity import PAIR, hashes_of, part_folder
 
-PAIR = ("single_frame", "multi_frame", "tagger")
 KEPT_OF_SUMMARY = (
     *("steps", "batch_size", "seconds_training", "seconds_total", "seconds_per_step", "peak_memory_gib"),
     *("parameters", "trained_parameters", "processes", "device", "held_out_loss"),
@@ -66,17 +63,10 @@ class Place:
         return self.output / "trainings" / f"{training.key}.json"
 
 
-def part_folder(models: str, part: str) -> Path:
-    """The folder of a part of a pair; a pair without a tagger of its own has the bundled one."""
-    if part == "tagger" and os.path.isdir(models) and not os.path.isdir(os.path.join(models, part)):
-        models = "bundled"
-    return resolve(models, part).resolve()
-
-
 def identity(place: Place) -> dict[str, Any]:
     """Hashes of what all cells of an output have in common."""
     return {
-        "models": {part: combined(folder_hashes(part_folder(place.models, part)))[:16] for part in PAIR},
+        "models": hashes_of(place.models),
         "data": [_manifest_hash(folder) for folder in place.data],
         "test": {"set": _manifest_hash(place.test), "limit": place.limit, "split": place.split},
     }

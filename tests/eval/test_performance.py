@@ -182,6 +182,14 @@ def test_the_repositorys_page_is_what_its_figures_say(monkeypatch):
     performance.main(["check=true"])
 
 
+def test_the_drift_of_fast_settings_is_that_of_the_bundled_models():
+    from support.model_identity import hashes_of
+
+    figures = json.loads((ROOT / "docs" / "benchmarks" / "drift-cpu.json").read_text(encoding="utf-8"))
+    assert figures["models"] == "bundled"
+    assert figures["weights"] == hashes_of("bundled")
+
+
 def test_drifts_of_several_files_make_one_curve_where_they_can_be_compared(place):
     other = drift("merged")
     place(
