@@ -70,6 +70,7 @@ def test_what_is_written(made):
     assert means == sorted(means, reverse=True)
     assert all((folder / name).is_file() for name in ("drift.png", "strips.png"))
     assert report["machine"]["device"] == "cpu"
+    assert set(report["weights"]) == {"single_frame", "multi_frame", "tagger"}
 
 
 @pytest.mark.parametrize(

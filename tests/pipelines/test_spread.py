@@ -172,7 +172,13 @@ def test_processes_of_torchrun_share_a_folder(pictures, alone, tmp_path, monkeyp
 
 def test_ctrl_c_ends_all_processes(pictures, tmp_path):
     """No process is left behind, and what was begun goes on later."""
-    command = [sys.executable, "-c", "import sys; from paintsundo.pipelines.command import main; sys.exit(main())"]
+    program = (
+        "import faulthandler, signal, sys\n"
+        "faulthandler.register(signal.SIGUSR1, all_threads=True)\n"
+        "from paintsundo.pipelines.command import main\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program]
     given = arguments(pictures, tmp_path, STEPS, "prompt=x", TWO, "video.num_inference_steps=400")
     process = subprocess.Popen([*command, *given], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
@@ -181,7 +187,13 @@ def test_ctrl_c_ends_all_processes(pictures, tmp_path):
     children = [int(pid) for pid in _children(process.pid)]
     assert children
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    try:
+        _, told = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)  # where it waits
+        time.sleep(2)
+        process.kill()
+        pytest.fail(f"Ctrl-C did not end it:\n{process.communicate()[1]}")
     assert process.returncode == 130, told
     assert "Traceback" not in told
     deadline = time.monotonic() + 20
