@@ -180,7 +180,13 @@ def test_ctrl_c_ends_all_processes(pictures, tmp_path):
     )
     command = [sys.executable, "-c", program]
     given = arguments(pictures, tmp_path, STEPS, "prompt=x", TWO, "video.num_inference_steps=400")
-    process = subprocess.Popen([*command, *given], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, *given],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell ignore Ctrl-C, and what they start does too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 240
     while not list(tmp_path.rglob("keyframes")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
