@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,8 +61,13 @@ def test_what_cannot_be_read_is_told_where_it_is_needed(tmp_path):
 
 
 def test_weights_are_found_in_a_model_and_in_a_pair(tmp_path):
-    for name in ("unet/model.safetensors", "unet/config.json", "pair/unet/a.safetensors", "pair/x/unet/b.safetensors"):
+    names = ("unet/own.safetensors", "unet/config.json", "single_frame/unet/a.safetensors", "other/unet/b.safetensors")
+    for name in (*names, "multi_frame/vae/c.safetensors"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = {path.name for path in weight_files(str(tmp_path), "owner/name", "bundled")}
-    assert found == {"model.safetensors", "a.safetensors"}
+
+    def found(single, multi):
+        return {path.name for path in weight_files(SimpleNamespace(single_frame=single, multi_frame=multi))}
+
+    assert found(str(tmp_path), "owner/name") == {"own.safetensors", "a.safetensors"}
+    assert found("bundled", str(tmp_path)) == {"own.safetensors", "c.safetensors"}

@@ -169,7 +169,7 @@ def measured(place: Place, cell: Cell, weights: Path | None) -> None:
 
     films = cell.films
     overrides = ["runtime.seed_device=cpu"]  # so that a row has the same noise on any device
-    overrides += ["runtime.graphs=true"] if _on_gpu() else []  # jobs beside each other wait for the processor
+    overrides += ["runtime.graphs=true"] if _on_gpu() else []  # one launch for each pass
     overrides += films.infer
     if weights is not None:
         assert cell.training is not None

@@ -70,7 +70,7 @@ def work(job: FilmJob, result: dict[str, Any]) -> None:
 
     chosen = options()
     if job.folder is not None:  # as the program does it
-        begin_hashes(weight_files(chosen.models.single_frame, chosen.models.multi_frame))
+        begin_hashes(weight_files(chosen.models))
     from paintsundo.pipelines.placement import choose_device
     from paintsundo.pipelines.record import machine, versions
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import paintsundo
 from paintsundo.command_line import exit_code
+
+if TYPE_CHECKING:
+    from paintsundo.pipelines.options import ModelOptions
 
 LITERAL_KEYS = (
     "input",
@@ -50,7 +54,7 @@ def infer(arguments: Sequence[str]) -> int:
         return 0
     options = as_schema(compose("infer", arguments, LITERAL_KEYS), InferOptions)
     options.check()
-    begin_hashes(weight_files(options.models.single_frame, options.models.multi_frame))
+    begin_hashes(weight_files(options.models))
     # Later still: this needs torch, and a mistyped option should be told at once.
     from paintsundo.pipelines.batch import make_films
     from paintsundo.pipelines.heap import keep_freed_memory
@@ -61,8 +65,10 @@ def infer(arguments: Sequence[str]) -> int:
     return make_films(options)
 
 
-def weight_files(*models: str) -> Iterator[Path]:
-    """Weights in folders of these names; large ones take seconds to hash, which is begun during the imports."""
-    for folder in map(Path, models):
-        for pattern in ("*/*.safetensors", "*/*/*.safetensors"):
-            yield from folder.glob(pattern)
+def weight_files(models: ModelOptions) -> Iterator[Path]:
+    """Weights of models in folders; large ones take seconds to hash, which is begun during the imports."""
+    for kind in ("single_frame", "multi_frame"):
+        folder = Path(getattr(models, kind))
+        # A folder may hold the whole pair.
+        for part in (folder, folder / kind):
+            yield from part.glob("*/*.safetensors")
